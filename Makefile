@@ -1,0 +1,45 @@
+# Everything runs from .venv, which `make venv` makes of requirements.lock; each target does that
+# first, and it takes no time when nothing has changed. ARGS goes to pytest: make test ARGS="-k sticky"
+
+SHELL := /bin/bash
+BIN := .venv/bin
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help venv run test lint types bench format lock clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+venv:  ## the locked packages and ccproxyd itself, in .venv
+	@scripts/setup
+
+run: venv  ## the daemon in the foreground, with an offline demo provider behind it
+	@exec $(BIN)/ccproxyd --demo
+
+test: venv  ## the whole suite, with at least 90 % of the code covered
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadgroup --cov=ccproxyd $(ARGS)
+
+lint: venv  ## style, formatting, security, and the floors of the house
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive ccproxyd
+	$(BIN)/lint-imports
+
+types: venv  ## mypy --strict
+	$(BIN)/mypy
+
+format: venv  ## rewrite the sources as lint wants them
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: venv  ## what deciding a route costs
+	$(BIN)/python scripts/bench_decide.py
+
+lock:  ## resolve pyproject.toml anew into requirements.lock
+	scripts/lock
+
+clean:  ## remove what the other targets made
+	rm -rf .venv .uv .cache .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache \
+		.pytest_cache .ruff_cache build dist htmlcov
+	find ccproxyd scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +
