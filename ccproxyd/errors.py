@@ -1,0 +1,101 @@
+"""What can go wrong, as types.
+
+Two families that never meet. A `CcproxydError` is for the person who runs the daemon: it names
+the cause and the place, and the process exits with its `exit_code`. A `ProxyError` is for a client
+of the port: it has an HTTP status and a JSON body, and costs one request.
+
+Exit codes are those of sysexits(3) where one fits: 78 (EX_CONFIG) tells systemd not to try again.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import ClassVar
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_PERMISSION = 4
+EXIT_NOT_RUNNING = 7
+EXIT_TEMPORARY = 75
+EXIT_CONFIG = 78
+
+
+class CcproxydError(Exception):
+    """An expected failure: printed as one line, never as a traceback."""
+
+    exit_code: ClassVar[int] = EXIT_FAILED
+
+
+class ConfigError(CcproxydError):
+    """A config that cannot be used.
+
+    `path` is the field's, with the file it stands in: `ccproxy.yaml: ccproxy.rules[2].params`.
+
+    >>> print(ConfigError("ccproxy.yaml: ccproxy.port", "must be a port number, not 'x'"))
+    ccproxy.yaml: ccproxy.port: must be a port number, not 'x'
+    >>> print(ConfigError("ccproxy.yaml: ccproxy.prot", "unknown key", hint="port"))
+    ccproxy.yaml: ccproxy.prot: unknown key; did you mean 'port'?
+    """
+
+    exit_code = EXIT_CONFIG
+
+    def __init__(self, path: str, reason: str, hint: str | None = None) -> None:
+        meant = f"; did you mean '{hint}'?" if hint else ""
+        super().__init__(f"{path}: {reason}{meant}")
+        self.path = path
+        self.reason = reason
+        self.hint = hint
+
+
+class AddressInUseError(CcproxydError):
+    """The port, or the single instance's lock, belongs to somebody else."""
+
+    exit_code = EXIT_TEMPORARY
+
+
+class ProxyError(Exception):
+    """A request that cannot be served, with the answer that its client gets.
+
+    >>> ProxyError("no such label", code=404).to_json()
+    {'error': {'type': 'ProxyError', 'message': 'no such label', 'code': 404}}
+    """
+
+    code: int = 500
+
+    def __init__(self, message: str, code: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        if code is not None:
+            self.code = code
+
+    @property
+    def type(self) -> str:
+        return type(self).__name__
+
+    def to_json(self) -> dict[str, dict[str, str | int]]:
+        return {"error": {"type": self.type, "message": self.message, "code": self.code}}
+
+
+class ValidationError(ProxyError):
+    code = 400
+
+
+class UpstreamTimeout(ProxyError):  # noqa: N818 - the name is part of the wire format
+    code = 504
+
+
+class Unknown(ProxyError):  # noqa: N818 - the name is part of the wire format
+    code = 500
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str | None:
+    """The known word that is nearest to a misspelt one, if any is near.
+
+    >>> did_you_mean("prot", ["host", "port"])
+    'port'
+    >>> did_you_mean("zebra", ["host", "port"]) is None
+    True
+    """
+    near = difflib.get_close_matches(str(word), list(known), n=1, cutoff=0.6)
+    return near[0] if near else None

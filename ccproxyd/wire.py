@@ -1,0 +1,113 @@
+"""A channel's end on a socket, for whichever process holds it.
+
+`Wire` is an asyncio protocol: `send` never waits, `ask` sends a command and waits for its answer,
+and the end of the stream means that the other process is gone. It is the lifeline as well: a
+gateway or worker whose wire ends has lost its daemon and must not outlive it for long.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import socket
+from collections.abc import Callable
+from typing import Any, Final, cast
+
+from ccproxyd.channel import ChannelError, Decoder, Message, encode, may_be_dropped
+
+BACKLOG_BYTES: Final = 4 * 1024 * 1024
+"""How much telemetry may wait for a daemon that is busy: about ten seconds of a full gateway."""
+
+Receiver = Callable[[dict[str, Any]], None]
+
+
+class WireClosedError(Exception):
+    """The other process went away while its answer was awaited."""
+
+
+class Wire(asyncio.Protocol):
+    """One end; `receive` is called with each message that is not an answer to an `ask`."""
+
+    def __init__(self, receive: Receiver) -> None:
+        self._receive = receive
+        self._decoder = Decoder()
+        self._transport: asyncio.WriteTransport | None = None
+        self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._numbers = itertools.count(1)
+        self.closed = asyncio.Event()
+        self.dropped = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.WriteTransport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            for message in self._decoder.feed(data):
+                self._dispatch(message)
+        except ChannelError:
+            self.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        self.closed.set()
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(WireClosedError())
+        self._waiting.clear()
+
+    def send(self, message: Message) -> None:
+        """Hand a message to the socket; telemetry is dropped when the other end does not read."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        if may_be_dropped(message) and transport.get_write_buffer_size() > BACKLOG_BYTES:
+            self.dropped += 1
+            return
+        transport.write(encode(message))
+
+    def send_descriptors(self, line: bytes, descriptors: list[int]) -> None:
+        """One line with descriptors beside it (unix(7), SCM_RIGHTS), past the transport's buffer.
+
+        Raises:
+            OSError: the other end is gone, or does not read.
+        """
+        if self._transport is None or self._transport.get_write_buffer_size():
+            raise OSError("the other end does not read")
+        end = self._transport.get_extra_info("socket")
+        with socket.socket(fileno=os.dup(end.fileno())) as copy:
+            socket.send_fds(copy, [line], descriptors)
+
+    async def ask(self, message: Message) -> dict[str, Any]:
+        """Send a command and wait for its answer.
+
+        Raises:
+            WireClosedError: the other process is gone.
+        """
+        if self.closed.is_set():
+            raise WireClosedError
+        number = next(self._numbers)
+        future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = future
+        try:
+            self.send({**message, "id": number})
+            return await future
+        finally:
+            self._waiting.pop(number, None)
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+    def _dispatch(self, message: dict[str, Any]) -> None:
+        if message["kind"] != "answer":
+            self._receive(message)
+        elif (future := self._waiting.get(message.get("id", 0))) and not future.done():
+            future.set_result(message)
+
+
+async def connect(end: socket.socket, receive: Receiver) -> Wire:
+    """Put a wire on one end of a socketpair; the wire owns the socket from here on."""
+    end.setblocking(False)
+    loop = asyncio.get_running_loop()
+    _, wire = await loop.create_connection(lambda: Wire(receive), sock=end)
+    return wire
