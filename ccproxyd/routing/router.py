@@ -1,0 +1,356 @@
+"""From a request to a label, and from the label to a model: the two steps of a route.
+
+`RequestClassifier` asks the rules in order; the first that matches gives its label. `ModelRouter`
+knows which labels LiteLLM serves:
+
+    the rule says               and LiteLLM's model_list has    the request goes to
+    a label                     it                              that label
+    nothing                     the requested model             that model (passthrough)
+    nothing                     a model `default`               `default`
+    nothing                     neither                         nowhere: 404
+
+Rules are for conversations. An embedding, a moderation or an image goes to the model it asks for.
+
+A rule that raises counts as no match and is reported: one mistake in a rule of the user's own must
+not cost every request. `Router` is both steps, and `explain` the same decision with everything that
+was measured on the way, leaving no trace in the memory of sticky rules.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from attrs import Factory, evolve, frozen
+
+from ccproxyd.errors import ProxyError
+from ccproxyd.routing.request import Request
+from ccproxyd.routing.rules import ClassificationRule
+from ccproxyd.routing.sticky import StickyTable
+
+DEFAULT_LABEL: Final = "default"
+_MAX_NAME: Final = 512
+"""A longer name is nobody's, and would keep a pattern of several wildcards busy."""
+_HELD: Final = "the conversation stays on its label"
+
+
+class NoRouteError(ProxyError):
+    """There is no model for a request."""
+
+    code = 404
+
+
+@frozen
+class Rule:
+    """A rule with its place in the config: `path` is like `ccproxy.rules[2]`."""
+
+    label: str
+    rule: ClassificationRule
+    name: str
+    sticky: bool = False
+    path: str = ""
+
+
+@frozen
+class Target:
+    """A `model_name` of LiteLLM, and the provider's models that stand behind it."""
+
+    name: str
+    models: tuple[str, ...] = ()
+
+
+@frozen
+class RoutingTable:
+    """All that a decision needs. `config` is handed to the rules as it is."""
+
+    rules: tuple[Rule, ...] = ()
+    targets: tuple[Target, ...] = ()
+    aliases: Mapping[str, str] = Factory(dict)
+    passthrough: bool = True
+    config: Any = None
+
+
+@frozen
+class Decision:
+    """Where a request goes, and why.
+
+    `label` is what LiteLLM is asked for; `model` the provider's model of its first deployment.
+    `kept` is true when the client got the model that it asked for.
+    """
+
+    label: str
+    rule: str
+    model: str
+    reason: str
+    requested_model: str
+    kept: bool = False
+
+
+@frozen
+class Outcome:
+    """What one rule made of a request."""
+
+    label: str
+    rule: str
+    matched: bool
+    detail: str
+
+
+@frozen
+class Explanation:
+    """A decision with all that was measured. `winner` is the index of the rule that decided."""
+
+    decision: Decision
+    token_count: int
+    session_id: str | None
+    agent_id: str | None
+    outcomes: tuple[Outcome, ...]
+    winner: int | None
+
+
+OnError = Callable[[Rule, Exception], None]
+
+
+@frozen
+class Match:
+    """A rule that matched; `held` where it only did so before."""
+
+    rule: Rule
+    held: bool
+
+
+def _ignore(_rule: Rule, _error: Exception) -> None:
+    """What to do about a rule that raised, when nobody says."""
+
+
+class RequestClassifier:
+    """Rules to label. `now` is in monotonic seconds and only matters to sticky rules."""
+
+    def __init__(
+        self,
+        table: RoutingTable,
+        memory: StickyTable | None = None,
+        on_error: OnError = _ignore,
+    ) -> None:
+        self._table = table
+        self._memory = StickyTable() if memory is None else memory
+        self._on_error = on_error
+
+    def classify(self, request: Request, now: float = 0.0) -> Rule | None:
+        """The first rule that matches, or None."""
+        match = self.match(request, now)
+        return match.rule if match else None
+
+    def match(self, request: Request, now: float = 0.0) -> Match | None:
+        """The same, and whether the rule holds what it matched before."""
+        if not request.is_conversation:
+            return None
+        for rule in self._table.rules:
+            held = self._holds(rule, request, now)
+            matched = held or self._evaluate(rule, request)
+            if rule.sticky:
+                self._note(rule, request, now, matched)
+            if matched:
+                return Match(rule, held)
+        return None
+
+    def outcomes(self, request: Request, now: float = 0.0) -> tuple[Outcome, ...]:
+        """What every rule makes of a request; nothing is remembered or reported."""
+        if not request.is_conversation:
+            return ()
+        return tuple(self._outcome(rule, request, now) for rule in self._table.rules)
+
+    def _evaluate(self, rule: Rule, request: Request) -> bool:
+        try:
+            return bool(rule.rule.evaluate(request, self._table.config))
+        except Exception as error:
+            self._on_error(rule, error)
+            return False
+
+    def _holds(self, rule: Rule, request: Request, now: float) -> bool:
+        return rule.sticky and self._memory.holds(request, rule.label, now)
+
+    def _note(self, rule: Rule, request: Request, now: float, matched: bool) -> None:
+        if matched:
+            self._memory.remember(request, rule.label, now)
+        else:
+            self._memory.forget(request, rule.label)
+
+    def _outcome(self, rule: Rule, request: Request, now: float) -> Outcome:
+        try:
+            matched = bool(rule.rule.evaluate(request, self._table.config))
+        except Exception as error:
+            return Outcome(rule.label, rule.name, False, f"raised {type(error).__name__}")
+        detail = _detail(rule, request)
+        if not matched and self._holds(rule, request, now):
+            return Outcome(rule.label, rule.name, True, f"{detail}; {_HELD}")
+        return Outcome(rule.label, rule.name, matched, detail)
+
+
+class ModelRouter:
+    """Label to model, as LiteLLM's router would find it.
+
+    >>> router = ModelRouter(RoutingTable(targets=(Target("anthropic/*", ("anthropic/*",)),)))
+    >>> router.route(None, Request({"model": "claude-opus-4-8[1m]"})).label
+    'anthropic/claude-opus-4-8'
+    """
+
+    def __init__(self, table: RoutingTable) -> None:
+        self._table = table
+        self._exact: dict[str, Target] = {}
+        for target in table.targets:
+            self._exact.setdefault(target.name, target)
+        self._wildcards = [
+            (_pattern(target.name), target)
+            for target in sorted(self._exact.values(), key=lambda target: -len(target.name))
+            if "*" in target.name
+        ]
+
+    def target_of(self, label: str) -> Target | None:
+        """What serves a label: itself, its alias, or the wildcard nearest to it."""
+        named = self._named(label)
+        if named is not None:
+            return named
+        wildcards = self._wildcards if len(label) <= _MAX_NAME else []
+        return next((target for pattern, target in wildcards if pattern.fullmatch(label)), None)
+
+    def route(self, rule: Rule | None, request: Request) -> Decision:
+        """Where a request goes that this rule matched, or none.
+
+        Raises:
+            NoRouteError: there is no model for it.
+        """
+        if rule is not None:
+            return self._decide(rule.label, rule.name, _detail(rule, request), request)
+        served = self._served_name(request)
+        if served and not request.is_conversation:
+            return self._decide(served, "kept", "rules are for conversations", request)
+        if served and self._table.passthrough:
+            reason = f"no rule matched, and {_short(served)} is served"
+            return self._decide(served, "passthrough", reason, request)
+        if request.is_conversation and self._named(DEFAULT_LABEL):
+            return self._decide(DEFAULT_LABEL, DEFAULT_LABEL, "no rule matched", request)
+        raise NoRouteError(_no_route(request))
+
+    def _decide(self, label: str, rule: str, reason: str, request: Request) -> Decision:
+        target = self.target_of(label)
+        if target is None:
+            raise NoRouteError(f"there is no model_name {_short(label)} in LiteLLM's model_list")
+        return Decision(
+            label=label,
+            rule=rule,
+            model=_provider_model(target, label),
+            reason=reason,
+            requested_model=request.requested_model,
+            kept=rule in ("kept", "passthrough"),
+        )
+
+    def _named(self, label: str) -> Target | None:
+        found = self._exact.get(label)
+        alias = self._table.aliases.get(label)
+        return self._exact.get(alias) if found is None and alias is not None else found
+
+    def _served_name(self, request: Request) -> str | None:
+        """The name by which LiteLLM serves the requested model, if it does.
+
+        LiteLLM finds `anthropic/*` for a bare `claude-...` that its own list knows; with the
+        prefix it finds it for any.
+        """
+        if self._named(request.requested_model):
+            return request.requested_model
+        names = [request.model] if request.model else []
+        if request.model.startswith("claude"):
+            names.append(f"anthropic/{request.model}")
+        return next((name for name in names if self.target_of(name)), None)
+
+
+class Router:
+    """A table put to use: decides, and explains."""
+
+    def __init__(
+        self,
+        table: RoutingTable,
+        memory: StickyTable | None = None,
+        on_error: OnError = _ignore,
+    ) -> None:
+        self.table = table
+        self.classifier = RequestClassifier(table, memory, on_error)
+        self.models = ModelRouter(table)
+
+    @property
+    def reads_tokens(self) -> bool:
+        """Whether some rule may ask how many tokens a request has."""
+        return any(rule.rule.reads_tokens for rule in self.table.rules)
+
+    def decide(self, request: Request, now: float = 0.0) -> Decision:
+        """Where the request goes.
+
+        Raises:
+            NoRouteError: there is no model for it.
+        """
+        match = self.classifier.match(request, now)
+        decision = self.models.route(match.rule if match else None, request)
+        if match and match.held:
+            return evolve(decision, reason=f"{decision.reason}; {_HELD}")
+        return decision
+
+    def explain(self, request: Request, now: float = 0.0) -> Explanation:
+        """What `decide` would say, and why.
+
+        Raises:
+            NoRouteError: there is no model for it.
+        """
+        outcomes = self.classifier.outcomes(request, now)
+        winner = next((i for i, outcome in enumerate(outcomes) if outcome.matched), None)
+        rule = None if winner is None else self.table.rules[winner]
+        decision = self.models.route(rule, request)
+        if winner is not None:
+            decision = evolve(decision, reason=outcomes[winner].detail)
+        return Explanation(
+            decision=decision,
+            token_count=request.token_count,
+            session_id=request.session_id,
+            agent_id=request.agent_id,
+            outcomes=outcomes,
+            winner=winner,
+        )
+
+
+def _detail(rule: Rule, request: Request) -> str:
+    """What a rule measured; a mistake in telling it does not undo the match."""
+    try:
+        return str(rule.rule.detail(request)) or rule.name
+    except Exception:
+        return rule.name
+
+
+def _pattern(name: str) -> re.Pattern[str]:
+    return re.compile(re.escape(name).replace(r"\*", "(.*)"))
+
+
+def _provider_model(target: Target, label: str) -> str:
+    """The first deployment's model, its wildcards filled as LiteLLM fills them."""
+    model = target.models[0] if target.models else label
+    found = _pattern(target.name).fullmatch(label)
+    if "*" not in model or found is None:
+        return model
+    if len(found.groups()) > model.count("*"):
+        return label
+    for part in found.groups():
+        model = model.replace("*", part, 1)
+    return model
+
+
+def _short(name: str) -> str:
+    return repr(name[:80])
+
+
+def _no_route(request: Request) -> str:
+    asked = _short(request.model) if request.model else "no model"
+    if not request.is_conversation:
+        return f"cannot route: {asked} was asked for, which model_list in config.yaml does not have"
+    return (
+        f"cannot route: no rule matched, {asked} was asked for, and there is no model_name "
+        f"'{DEFAULT_LABEL}' in config.yaml; add one, and run 'ccproxyctl reload'"
+    )
