@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from ccproxyd.config.fresh import LocalFinder, fresh_modules
+
+
+def load(config_dir: Path, name: str) -> ModuleType:
+    with fresh_modules(config_dir):
+        return importlib.import_module(name)
+
+
+def write(file: Path, text: str) -> None:
+    """The same time and size as before, which is what bytecode caches go by."""
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(text)
+    os.utime(file, (1_000_000_000, 1_000_000_000))
+
+
+def finders() -> int:
+    return sum(isinstance(finder, LocalFinder) for finder in sys.meta_path)
+
+
+def test_an_edit_within_the_same_second_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    write(tmp_path / "mine.py", "LIMIT = 1\n")
+    assert load(tmp_path, "mine").LIMIT == 1
+    write(tmp_path / "mine.py", "LIMIT = 2\n")
+    assert load(tmp_path, "mine").LIMIT == 2
+    assert not (tmp_path / "__pycache__").exists()
+
+
+def test_an_edit_of_what_a_module_imports_is_seen(tmp_path: Path) -> None:
+    write(tmp_path / "mine.py", "from pkg.deep import LIMIT\n")
+    write(tmp_path / "pkg" / "deep.py", "from . import beside\nLIMIT = beside.LIMIT\n")
+    write(tmp_path / "pkg" / "beside.py", "LIMIT = 1\n")
+    assert load(tmp_path, "mine").LIMIT == 1
+    write(tmp_path / "pkg" / "beside.py", "LIMIT = 2\n")
+    assert load(tmp_path, "mine").LIMIT == 2
+
+
+def test_a_module_that_was_imported_before_in_another_way_is_loaded_afresh(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "mine.py", "LIMIT = 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.import_module("mine")
+    write(tmp_path / "mine.py", "LIMIT = 2\n")
+    assert load(tmp_path, "mine").LIMIT == 2
+
+
+def test_a_failure_leaves_the_modules_of_before(tmp_path: Path) -> None:
+    write(tmp_path / "mine.py", "import helper\n")
+    write(tmp_path / "helper.py", "LIMIT = 1\n")
+    before = load(tmp_path, "mine")
+    write(tmp_path / "helper.py", "LIMIT = 2\n")
+    write(tmp_path / "mine.py", "import helper, newer\n1 / 0\n")
+    write(tmp_path / "newer.py", "")
+    with pytest.raises(ZeroDivisionError):
+        load(tmp_path, "mine")
+    assert sys.modules["mine"] is before
+    assert sys.modules["helper"].LIMIT == 1
+    assert "newer" not in sys.modules
+    assert finders() == 1
+
+
+def test_a_first_failure_leaves_nothing(tmp_path: Path) -> None:
+    modules, path = set(sys.modules), list(sys.meta_path)
+    write(tmp_path / "mine.py", "import helper\nraise SystemExit(1)\n")
+    write(tmp_path / "helper.py", "")
+    with pytest.raises(SystemExit):
+        load(tmp_path, "mine")
+    assert set(sys.modules) == modules
+    assert sys.meta_path == path
+
+
+def test_what_is_in_force_can_import_later_on(tmp_path: Path) -> None:
+    write(tmp_path / "mine.py", "def ask():\n    import late\n    return late.ANSWER\n")
+    write(tmp_path / "late.py", "ANSWER = 42\n")
+    assert load(tmp_path, "mine").ask() == 42
+
+
+def test_there_is_one_finder_however_often_a_config_is_loaded(tmp_path: Path) -> None:
+    write(tmp_path / "mine.py", "")
+    for _ in range(3):
+        load(tmp_path, "mine")
+    assert finders() == 1
+
+
+def test_pythons_own_modules_and_ours_are_not_shadowed(tmp_path: Path) -> None:
+    write(tmp_path / "json.py", "raise RuntimeError\n")
+    write(tmp_path / "ccproxyd.py", "raise RuntimeError\n")
+    assert load(tmp_path, "json") is json
+    assert load(tmp_path, "ccproxyd").__file__ != str(tmp_path / "ccproxyd.py")
+
+
+def test_a_module_loaded_from_elsewhere_is_left_alone(tmp_path: Path) -> None:
+    write(tmp_path / "pytest.py", "")
+    assert load(tmp_path, "pytest") is pytest
+
+
+def test_a_submodule_that_is_not_there_is_not_found(tmp_path: Path) -> None:
+    write(tmp_path / "pkg" / "__init__.py", "")
+    with pytest.raises(ModuleNotFoundError, match=r"pkg\.none"):
+        load(tmp_path, "pkg.none")
+
+
+def test_a_package_that_looks_elsewhere_is_left_to_others(tmp_path: Path) -> None:
+    write(tmp_path / "pkg" / "__init__.py", "__path__ = ['/nowhere']\n")
+    write(tmp_path / "pkg" / "inner.py", "")
+    with pytest.raises(ModuleNotFoundError, match=r"pkg\.inner"):
+        load(tmp_path, "pkg.inner")
