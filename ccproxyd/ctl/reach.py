@@ -1,0 +1,65 @@
+"""Finding the daemon and asking it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ccproxyd import __version__
+from ccproxyd.control.client import Client
+from ccproxyd.ctl.printing import print_error
+from ccproxyd.ctl.waiting import Waiting
+from ccproxyd.paths import Directories, control_sockets, find_directories
+
+
+def directories(args: Namespace, config: Path | None = None) -> Directories:
+    """Those of a daemon that this user would start; `config` is what a running one has said."""
+    return find_directories(
+        os.environ,
+        home=home(),
+        user_id=os.getuid(),
+        macos=sys.platform == "darwin",
+        config=args.config_dir or config,
+    )
+
+
+def client_of(args: Namespace) -> Client:
+    """The named socket's, else that of the user's own or the system's daemon."""
+    if args.socket:
+        return Client(args.socket)
+    macos = sys.platform == "darwin"
+    found = control_sockets(os.environ, home=home(), user_id=os.getuid(), macos=macos)
+    return Client(*dict.fromkeys(found))
+
+
+def ask(
+    args: Namespace,
+    verb: str,
+    payload: Mapping[str, Any] | None = None,
+    *,
+    doing: str = "",
+    client: Client | None = None,
+) -> dict[str, Any]:
+    """The daemon's answer; `doing` is shown on a terminal meanwhile."""
+    client = client or client_of(args)
+    try:
+        with Waiting(doing):
+            return client.call(verb, payload, wait_seconds=args.wait)
+    finally:
+        _name_skew(client.daemon_version)
+
+
+def _name_skew(daemon_version: str | None) -> None:
+    if daemon_version not in (None, __version__):
+        print_error(
+            f"note: this is ccproxyctl {__version__}, the daemon is {daemon_version}; "
+            "it runs the installed version once it is restarted by its service manager"
+        )
+
+
+def home() -> Path:
+    return Path(os.environ.get("HOME") or "~").expanduser()

@@ -1,0 +1,64 @@
+from pathlib import Path
+
+import pytest
+
+from ccproxyd import __version__
+from ccproxyd.control.client import FailedError
+from ccproxyd.ctl.parser import parse
+from ccproxyd.ctl.reach import ask, client_of, directories, home
+from tests.control.fakes import FakeOperations, canned, http, running_in_thread
+
+
+def test_the_daemons_answer_is_handed_on(path: Path) -> None:
+    with running_in_thread(path, FakeOperations()):
+        assert ask(parse(["status"]), "status")["state"] == "ready"
+
+
+def test_a_difference_of_versions_is_named(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with canned(path, http(b'{"state": "ready"}', server="ccproxyd/99.0")):
+        ask(parse(["status"]), "status")
+    said = capsys.readouterr().err
+    assert f"this is ccproxyctl {__version__}, the daemon is 99.0" in said
+
+
+def test_a_difference_of_versions_is_named_after_a_failure_too(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (
+        canned(path, http(b"{}", code=500, server="ccproxyd/99.0")),
+        pytest.raises(FailedError),
+    ):
+        ask(parse(["status"]), "status")
+    assert "the daemon is 99.0" in capsys.readouterr().err
+
+
+def test_the_same_version_is_not_worth_a_word(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with running_in_thread(path, FakeOperations()):
+        ask(parse(["status"]), "status")
+    assert capsys.readouterr().err == ""
+
+
+def test_a_named_socket_goes_before_the_environments(path: Path) -> None:
+    assert client_of(parse(["--socket", "/x.sock", "status"])).path == Path("/x.sock")
+    assert client_of(parse(["status"])).path == path
+
+
+def test_a_daemon_of_the_user_goes_before_the_systems(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CCPROXYD_SOCKET")
+    assert client_of(parse(["status"])).path == home / "ccproxyd" / "control.sock"
+
+
+def test_the_config_is_the_named_one_the_daemons_or_the_users(home: Path) -> None:
+    named = parse(["check", "--config-dir", "/etc/x"])
+    assert directories(named, Path("/etc/daemon")).config == Path("/etc/x")
+    assert directories(parse(["check"]), Path("/etc/daemon")).config == Path("/etc/daemon")
+    assert directories(parse(["check"])).config == home / ".ccproxy"
+
+
+def test_home_is_known_without_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME")
+    assert home().is_absolute()
