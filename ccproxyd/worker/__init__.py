@@ -1,0 +1,18 @@
+"""LiteLLM's room: the one place that imports it, and the process that serves it.
+
+    environment   what must hold before the import; imports nothing of LiteLLM
+    doors         all that we touch of LiteLLM, named; a test for each fails when LiteLLM moves
+    verdict       the gateway's decision as it comes with a request, sealed
+    intake        the ASGI layer around LiteLLM's app: takes the verdict off, counts
+    handler       LiteLLM's callback: applies the verdict, reports the price
+    standalone    the handler's own decision, in a plain `litellm --config`
+    logs          nothing private leaves: one handler, two sinks, no text once requests come
+    selftest      the proof, before a worker is ready, that the handler is called
+    order         what the daemon says: what to serve, and to stop
+    serve         what an order asks for, from LiteLLM's start to its shutdown
+    process       the process around it: channel, signals, and how it says that it failed
+
+A worker is started with one end of a socketpair and waits there for its order. Importing LiteLLM
+(`process.load`) takes seconds and depends on nothing in the order, so it is a step of its own: a
+template can take it once and fork for each order that comes.
+"""

@@ -1,0 +1,183 @@
+"""Every door to LiteLLM: what the house uses of it, and where that is found.
+
+LiteLLM's proxy is a program more than a library, and half of what a host needs has no public name.
+So that an upgrade that moves something fails in a test, and not in somebody's requests, nothing
+else in the house touches LiteLLM: each function here is one door, tests/worker/test_doors.py opens
+every one of them, and what they return is plain data.
+
+Importing this module imports LiteLLM, which takes seconds; `environment.prepare` comes first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any, Final, cast
+
+import litellm
+from attrs import frozen
+from fastapi import HTTPException
+from litellm import _logging
+from litellm.integrations.custom_logger import CustomLogger
+from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
+from litellm.proxy import proxy_server
+from litellm.proxy._types import LiteLLMRoutes
+
+from ccproxyd.worker import environment
+from ccproxyd.worker.intake import ASGIApp
+
+RELAYED: Final = "pass_through_endpoint"
+"""The call type of requests that LiteLLM relays as they are: the body is the provider's own."""
+
+_CALLBACK_LISTS: Final = (
+    "callbacks",
+    "input_callback",
+    "success_callback",
+    "failure_callback",
+    "service_callback",
+    "_async_input_callback",
+    "_async_success_callback",
+    "_async_failure_callback",
+)
+_WARMED: Final = "/v1/messages"
+_LOGGERS: Final = ("verbose_logger", "verbose_proxy_logger", "verbose_router_logger")
+
+__all__ = ["CustomLogger"]
+
+
+def app() -> ASGIApp:
+    """LiteLLM's proxy."""
+    return cast("ASGIApp", proxy_server.app)
+
+
+@asynccontextmanager
+async def started(config: Path) -> AsyncIterator[Mapping[str, Any]]:
+    """LiteLLM started on this config, and shut down at the end; gives the requests' `state`.
+
+    We enter its lifespan ourselves, since a server reports a failure there as text alone.
+
+    Raises:
+        ValueError: LiteLLM would overlook the file, and start without any config.
+    """
+    if not proxy_server.proxy_config.is_yaml(str(config)):
+        raise ValueError(f"{config} is not a .yaml file")
+    environment.name_config(os.environ, config)
+    async with proxy_server.app.router.lifespan_context(proxy_server.app) as state:
+        yield state or {}
+
+
+def config_file() -> Path | None:
+    """The config that LiteLLM loaded, or is loading."""
+    named = proxy_server.user_config_file_path
+    return Path(named) if named else None
+
+
+def loaded_models() -> tuple[str, ...]:
+    """The `model_name`s that requests can have, without aliases, each once.
+
+    A deployment that LiteLLM cannot make sense of (`google/...` is no provider of its) is logged
+    and left out of its router, while its own list of the config goes on naming it.
+    """
+    router = proxy_server.llm_router
+    deployments = router.get_model_list() or [] if router else []
+    aliases = router.model_group_alias or {} if router else {}
+    return tuple(
+        dict.fromkeys(one["model_name"] for one in deployments if one["model_name"] not in aliases)
+    )
+
+
+def metadata_of(data: dict[str, Any]) -> dict[str, Any]:
+    """The part of a request's data that comes back in the log events, made if need be.
+
+    Where `metadata` is a field of the provider's own API, LiteLLM has `litellm_metadata` beside it.
+    """
+    name = "litellm_metadata" if "litellm_metadata" in data else "metadata"
+    if not isinstance(data.get(name), dict):
+        data[name] = {}
+    return cast("dict[str, Any]", data[name])
+
+
+@frozen
+class Event:
+    """What a log event says of a request that succeeded; a cost that is not known is 0."""
+
+    metadata: Mapping[str, Any]
+    cost_usd: float
+    input_tokens: int
+    output_tokens: int
+
+
+def event_of(kwargs: Mapping[str, Any]) -> Event:
+    """Parse the `kwargs` of a log event."""
+    payload = kwargs.get("standard_logging_object") or {}
+    parameters = kwargs.get("litellm_params") or {}
+    return Event(
+        metadata={
+            **(parameters.get("metadata") or {}),
+            **(parameters.get("litellm_metadata") or {}),
+        },
+        cost_usd=float(kwargs.get("response_cost") or 0.0),
+        input_tokens=int(payload.get("prompt_tokens") or 0),
+        output_tokens=int(payload.get("completion_tokens") or 0),
+    )
+
+
+async def settle_events(seconds: float) -> None:
+    """Give the log events that are still queued a chance to be reported."""
+    try:
+        async with asyncio.timeout(seconds):
+            await GLOBAL_LOGGING_WORKER.flush()
+    except TimeoutError:
+        logging.getLogger(__name__).warning("cannot report every price: LiteLLM's queue is full")
+
+
+def callbacks() -> tuple[Any, ...]:
+    """What LiteLLM calls before a request, in order."""
+    return tuple(litellm.callbacks)
+
+
+def discard_callbacks(unwanted: Callable[[Any], bool]) -> None:
+    """Take callbacks out of every list that LiteLLM keeps of them."""
+    for name in _CALLBACK_LISTS:
+        registered = getattr(litellm, name)
+        registered[:] = [one for one in registered if not unwanted(one)]
+
+
+def refusal(message: str, code: int) -> Exception:
+    """The exception by which a hook ends a request with this status."""
+    return HTTPException(status_code=code, detail=message)
+
+
+def loggers() -> Iterator[logging.Logger]:
+    """LiteLLM's own loggers, which come with handlers of their own."""
+    for name in _LOGGERS:
+        yield getattr(_logging, name)
+
+
+def route_table() -> Mapping[str, tuple[str, ...]]:
+    """LiteLLM's paths by group: `openai_routes`, `anthropic_routes`, `google_routes` and more."""
+    return {
+        group.name: tuple(map(str, group.value))
+        for group in LiteLLMRoutes
+        if not isinstance(group.value, str)
+    }
+
+
+def build_routes() -> None:
+    """Build the routes, which otherwise happens at the first request and takes 0.7 to 1.7 s of CPU.
+
+    Those of `/v1/messages` are even imported only then. A LiteLLM that has no way to do it now will
+    do it later.
+    """
+    with suppress(ImportError):
+        from litellm.proxy._lazy_features import LAZY_FEATURES, register_all_features
+
+        wanted = tuple(one for one in LAZY_FEATURES if one.matches(_WARMED))
+        register_all_features(proxy_server.app, wanted)
+    scope = {"type": "http", "method": "POST", "path": _WARMED, "root_path": "", "headers": []}
+    for route in proxy_server.app.router.routes:
+        route.matches(dict(scope))

@@ -1,0 +1,191 @@
+"""LiteLLM's callback: gives each request the model that was decided for it.
+
+Where the decision comes from is a `Policy`. In a worker it is the gateway's, which `intake` took
+off the request (`GatewayPolicy`); a request without one, such as the worker's own self-test before
+it is routed, keeps its model. In a plain `litellm --config` whose callbacks name
+`ccproxyd.worker.handler.proxy_handler_instance` there is no gateway, and the handler decides by
+the same rules (`standalone.RulePolicy`); an `x-ccproxy-*` header is then a client's invention and
+is removed.
+
+LiteLLM's rules of the game: it looks for the hook in `vars(type(callback))`, so an inherited one
+is silently skipped; it calls with keyword arguments, so the parameters' names are part of the
+interface; and it takes the instance by its dotted name while it loads its config, so that is when
+`proxy_handler_instance` is made, and a config that cannot be used ends LiteLLM's start.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, Protocol
+
+from attrs import frozen
+
+from ccproxyd.worker import doors, verdict
+from ccproxyd.worker.doors import CustomLogger
+from ccproxyd.worker.verdict import Verdict
+
+HOOK: Final = "async_pre_call_hook"
+REQUEST_ID: Final = "ccproxy_request_id"
+LABEL: Final = "ccproxy_label"
+
+_METADATA: Final = ("metadata", "litellm_metadata")
+
+
+@frozen
+class Price:
+    """What one request cost, as LiteLLM reckons it."""
+
+    request_id: str
+    cost_usd: float
+    input_tokens: int
+    output_tokens: int
+
+
+Report = Callable[[Price], None]
+
+
+class Policy(Protocol):
+    """Where a request's label comes from."""
+
+    async def decide(self, data: Mapping[str, Any]) -> Verdict | None:
+        """The verdict on a request, or None to leave it alone.
+
+        Raises:
+            HTTPException: the request ends with its status.
+        """
+        ...
+
+
+class GatewayPolicy:
+    """The gateway decided; what it decided came with the request."""
+
+    async def decide(self, data: Mapping[str, Any]) -> Verdict | None:  # noqa: ARG002
+        return verdict.current.get()
+
+
+class _Applied(str):
+    """What we put into a request's metadata: a client can send the text, but not this type."""
+
+    __slots__ = ()
+
+
+class CCProxyHandler(CustomLogger):  # type: ignore[misc]
+    """The callback. Without a policy it takes the one that this process has."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if HOOK not in vars(cls):
+            setattr(cls, HOOK, getattr(cls, HOOK))
+
+    def __init__(self, policy: Policy | None = None, report: Report | None = None) -> None:
+        super().__init__()
+        self.policy: Policy = policy or _own_policy()
+        self.applied = ""
+        self._report = report
+
+    async def async_pre_call_hook(
+        self,
+        user_api_key_dict: Any,  # noqa: ARG002 - LiteLLM passes every parameter by name
+        cache: Any,  # noqa: ARG002
+        data: dict[str, Any],
+        call_type: str,
+    ) -> dict[str, Any]:
+        """Set the model; `applied` is then the id of the request."""
+        if call_type == doors.RELAYED:
+            return data
+        remove_internal_headers(data)
+        if not _is_applied(data) and (found := await self.policy.decide(data)):
+            _apply(found, data)
+            self.applied = found.request_id
+        return data
+
+    async def async_log_success_event(
+        self,
+        kwargs: dict[str, Any],
+        response_obj: Any,  # noqa: ARG002
+        start_time: Any,  # noqa: ARG002
+        end_time: Any,  # noqa: ARG002
+    ) -> None:
+        """Report the price of a request that we applied a verdict to."""
+        event = doors.event_of(kwargs)
+        request_id = event.metadata.get(REQUEST_ID)
+        if self._report is not None and isinstance(request_id, _Applied):
+            self._report(Price(request_id, event.cost_usd, event.input_tokens, event.output_tokens))
+
+
+def remove_internal_headers(data: Mapping[str, Any]) -> None:
+    """Take every `x-ccproxy-*` out of wherever LiteLLM keeps a request's headers."""
+    for headers in _header_copies(data):
+        for name in [name for name in headers if str(name).lower().startswith(verdict.PREFIX)]:
+            del headers[name]
+
+
+def is_duplicate_of(handler: CCProxyHandler) -> Callable[[Any], bool]:
+    """Whether a callback is another plain handler, such as the user's `custom_callbacks.py` makes.
+
+    A subclass is not: it may do more.
+    """
+    return lambda callback: type(callback) is CCProxyHandler and callback is not handler
+
+
+def _apply(found: Verdict, data: dict[str, Any]) -> None:
+    marks = {REQUEST_ID: _Applied(found.request_id), LABEL: _Applied(found.label)}
+    doors.metadata_of(data).update(marks)
+    data["model"] = found.label
+
+
+def _is_applied(data: Mapping[str, Any]) -> bool:
+    return any(isinstance(_section(data, name).get(LABEL), _Applied) for name in _METADATA)
+
+
+def _header_copies(data: Mapping[str, Any]) -> Iterator[dict[Any, Any]]:
+    received = _section(data, "proxy_server_request")
+    places = [
+        data.get("headers"),
+        data.get("extra_headers"),
+        received.get("headers"),
+        getattr(data.get("secret_fields"), "raw_headers", None),
+        _section(data, "secret_fields").get("raw_headers"),
+        *_provider_headers(data.get("provider_specific_header")),
+        *_metadata_headers(data),
+        *_metadata_headers(_section(received, "body")),
+    ]
+    return (place for place in places if isinstance(place, dict))
+
+
+def _metadata_headers(data: Mapping[str, Any]) -> Iterator[Any]:
+    for name in _METADATA:
+        metadata = _section(data, name)
+        yield metadata.get("headers")
+        yield _section(metadata, "requester_metadata").get("headers")
+
+
+def _provider_headers(value: object) -> Iterator[Any]:
+    """`provider_specific_header` is one mapping or a list of them."""
+    for one in value if isinstance(value, list) else [value]:
+        if isinstance(one, Mapping):
+            yield one.get("extra_headers")
+
+
+def _section(data: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = data.get(name)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _own_policy() -> Policy:
+    installed = globals().get("proxy_handler_instance")
+    if isinstance(installed, CCProxyHandler):
+        return installed.policy
+    from ccproxyd.worker.standalone import RulePolicy  # a worker never needs it
+
+    return RulePolicy.find(os.environ)
+
+
+def __getattr__(name: str) -> Any:
+    """`proxy_handler_instance`, made when LiteLLM asks for it; a worker has set its own before."""
+    if name != "proxy_handler_instance":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    handler = CCProxyHandler()
+    globals()[name] = handler
+    return handler

@@ -1,0 +1,170 @@
+"""Every door to LiteLLM. Where one of these fails after an upgrade, LiteLLM has moved something.
+
+What only shows in a running proxy (that hooks are called, that a price comes back, what a dropped
+deployment looks like) is in test_serve.py.
+"""
+
+import logging
+from pathlib import Path
+
+import anyio
+import pytest
+from starlette.routing import Match
+
+# LiteLLM builds its models late, and warns of them then.
+pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore")]
+
+
+@pytest.fixture
+def litellm(doors):
+    return doors.litellm
+
+
+@pytest.fixture
+def router(doors, litellm, monkeypatch):
+    """A router with two deployments that work, one alias and one that no provider has."""
+
+    def deployment(name, model):
+        return {"model_name": name, "litellm_params": {"model": model, "api_key": "none"}}
+
+    router = litellm.Router(
+        model_list=[
+            deployment("think", "anthropic/claude-opus-4-8"),
+            deployment("think", "openai/gpt-5"),
+            deployment("everything", "openai/*"),
+            deployment("dropped", "google/gemini-3"),
+        ],
+        model_group_alias={"opus": "think"},
+        ignore_invalid_deployments=True,
+    )
+    monkeypatch.setattr(doors.proxy_server, "llm_router", router)
+    return router
+
+
+def test_the_app_has_a_lifespan_that_can_be_entered(doors):
+    assert callable(doors.app())
+    running = doors.app().router.lifespan_context(doors.app())
+    assert callable(running.__aenter__)
+
+
+async def test_a_config_that_litellm_would_overlook_is_refused(doors, tmp_path):
+    overlooked = tmp_path / "config.json"
+    overlooked.write_text("{}")
+    for config in (overlooked, tmp_path / "missing.yaml"):
+        with pytest.raises(ValueError, match=r"is not a \.yaml file"):
+            await doors.started(config).__aenter__()
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions", "/v1/embeddings"])
+def test_the_routes_can_be_built_before_a_request(doors, path):
+    doors.build_routes()
+    scope = {"type": "http", "method": "POST", "path": path, "root_path": "", "headers": []}
+    matches = [route.matches(scope)[0] for route in doors.app().router.routes]
+    assert Match.FULL in matches
+
+
+def test_the_loaded_models_are_those_that_can_be_asked_for(doors, router):
+    assert doors.loaded_models() == ("think", "everything")
+
+
+def test_a_proxy_that_loaded_nothing_has_no_models(doors, monkeypatch):
+    monkeypatch.setattr(doors.proxy_server, "llm_router", None)
+    assert doors.loaded_models() == ()
+
+
+def test_the_config_file_is_the_one_that_litellm_read(doors, monkeypatch):
+    monkeypatch.setattr(doors.proxy_server, "user_config_file_path", None)
+    assert doors.config_file() is None
+    monkeypatch.setattr(doors.proxy_server, "user_config_file_path", "/etc/litellm/config.yaml")
+    assert doors.config_file() == Path("/etc/litellm/config.yaml")
+
+
+def test_litellm_notes_the_config_while_it_reads_it(doors):
+    assert (
+        "user_config_file_path"
+        in doors.proxy_server.ProxyConfig._get_config_from_file.__code__.co_names
+    )
+
+
+@pytest.mark.parametrize("name", ["metadata", "litellm_metadata"])
+def test_metadata_goes_where_litellm_keeps_its_own(doors, name):
+    data = {name: {"theirs": 1}}
+    doors.metadata_of(data)["ours"] = 2
+    assert data == {name: {"theirs": 1, "ours": 2}}
+
+
+def test_metadata_is_made_where_there_is_none(doors):
+    data = {}
+    doors.metadata_of(data)["ours"] = 2
+    assert data == {"metadata": {"ours": 2}}
+
+
+def test_callbacks_can_be_taken_out_of_every_list(doors, litellm):
+    unwanted, wanted = doors.CustomLogger(), doors.CustomLogger()
+    lists = [getattr(litellm, name) for name in doors._CALLBACK_LISTS]
+    before = [list(one) for one in lists]
+    for one in lists:
+        one.extend([unwanted, wanted])
+    assert doors.callbacks()[-2:] == (unwanted, wanted)
+    doors.discard_callbacks(lambda callback: callback is unwanted)
+    after = [list(one) for one in lists]
+    doors.discard_callbacks(lambda callback: callback is wanted)
+    assert after == [[*one, wanted] for one in before]
+    assert [list(one) for one in lists] == before
+
+
+def test_every_list_of_callbacks_that_litellm_has_is_known(doors, litellm):
+    lists = {
+        name
+        for name, value in vars(litellm).items()
+        if name.endswith(("callback", "callbacks")) and isinstance(value, list)
+    }
+    not_called = {"audit_log_callbacks", "_known_custom_logger_compatible_callbacks"}
+    assert lists - not_called == set(doors._CALLBACK_LISTS)
+
+
+def test_litellms_loggers_are_known(doors):
+    names = {logger.name for logger in doors.loggers()}
+    assert names == {"LiteLLM", "LiteLLM Proxy", "LiteLLM Router"}
+    with_handlers = {
+        name
+        for name, logger in logging.root.manager.loggerDict.items()
+        if isinstance(logger, logging.Logger) and name.startswith("LiteLLM") and logger.handlers
+    }
+    assert with_handlers <= names
+
+
+def test_a_refusal_has_its_status(doors):
+    refused = doors.refusal("there is no such model", 404)
+    assert (refused.status_code, refused.detail) == (404, "there is no such model")
+
+
+def test_the_route_table_is_by_group(doors):
+    table = doors.route_table()
+    assert "/v1/messages" in table["anthropic_routes"]
+    assert "/v1/chat/completions" in table["openai_routes"]
+    assert "/anthropic" in table["mapped_pass_through_routes"]
+    assert set(table["anthropic_routes"]) <= set(table["llm_api_routes"])
+
+
+async def test_queued_events_are_waited_for(doors):
+    done = anyio.Event()
+
+    async def event():
+        done.set()
+
+    doors.GLOBAL_LOGGING_WORKER.ensure_initialized_and_enqueue(event())
+    await doors.settle_events(20)
+    assert done.is_set()
+    await doors.GLOBAL_LOGGING_WORKER.stop()
+
+
+async def test_events_that_never_end_are_waited_for_no_longer_than_asked(doors, caplog):
+    doors.GLOBAL_LOGGING_WORKER.ensure_initialized_and_enqueue(anyio.sleep_forever())
+    await doors.settle_events(0.01)
+    await doors.GLOBAL_LOGGING_WORKER.stop()
+    assert "cannot report every price" in caplog.text
+
+
+def test_a_relayed_call_has_the_type_that_we_take_it_by(doors, litellm):
+    assert doors.RELAYED in {one.value for one in litellm.types.utils.CallTypes}

@@ -1,0 +1,266 @@
+"""The callback, on the dicts that LiteLLM hands to it."""
+
+import copy
+import inspect
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from ccproxyd.worker import verdict
+from ccproxyd.worker.verdict import Verdict
+
+pytestmark = pytest.mark.anyio
+
+VERDICT = Verdict("think", "r-1")
+LIKE_A_CLIENT = {"ccproxy_request_id": "forged", "ccproxy_label": "think"}
+
+
+class Decided:
+    """A policy that has made up its mind, and counts how often it is asked."""
+
+    def __init__(self, found=VERDICT):
+        self.found = found
+        self.asked = 0
+
+    async def decide(self, data):
+        self.asked += 1
+        return self.found
+
+
+@pytest.fixture
+def make(handlers):
+    """A handler with a policy, and what it reports."""
+
+    def make(policy=None, report=None):
+        return handlers.CCProxyHandler(policy or Decided(), report)
+
+    return make
+
+
+async def call(handler, data, call_type="acompletion"):
+    return await handler.async_pre_call_hook(
+        user_api_key_dict=None, cache=None, data=data, call_type=call_type
+    )
+
+
+async def log(handler, metadata, *, name="metadata", **kwargs):
+    event = {
+        "litellm_params": {name: metadata},
+        "standard_logging_object": {"prompt_tokens": 10, "completion_tokens": 5},
+        "response_cost": 0.25,
+        **kwargs,
+    }
+    await handler.async_log_success_event(
+        kwargs=event, response_obj=None, start_time=None, end_time=None
+    )
+
+
+# -- the model
+
+
+async def test_a_verdict_sets_the_model_for_every_kind_of_call(make):
+    for call_type in ("anthropic_messages", "acompletion", "aembedding", "aresponses", "rerank"):
+        assert (await call(make(), {"model": "asked"}, call_type))["model"] == "think"
+
+
+async def test_a_call_without_a_verdict_keeps_its_model(make):
+    data = await call(make(Decided(None)), {"model": "asked", "metadata": {}})
+    assert data == {"model": "asked", "metadata": {}}
+
+
+async def test_the_body_of_a_relayed_call_is_the_providers_and_is_left_alone(make):
+    body = {"model": "asked", "metadata": {"user_id": "u"}}
+    relayed = await call(make(), copy.deepcopy(body), "pass_through_endpoint")
+    assert relayed == body
+
+
+async def test_the_gateways_policy_is_what_came_with_the_request(handlers):
+    token = verdict.current.set(VERDICT)
+    try:
+        assert await handlers.GatewayPolicy().decide({}) == VERDICT
+    finally:
+        verdict.current.reset(token)
+    assert await handlers.GatewayPolicy().decide({}) is None
+
+
+async def test_a_second_application_changes_nothing_and_asks_nobody(make):
+    second = Decided(Verdict("other", "r-2"))
+    data = await call(make(), {"model": "asked"})
+    once = copy.deepcopy(data)
+    assert await call(make(second), data) == once
+    assert second.asked == 0
+
+
+async def test_a_client_cannot_pretend_that_a_verdict_was_applied(make):
+    data = await call(make(), {"model": "asked", "metadata": dict(LIKE_A_CLIENT)})
+    assert data["model"] == "think"
+    assert data["metadata"]["ccproxy_request_id"] == "r-1"
+
+
+async def test_it_says_which_verdict_it_applied_last(make):
+    handler = make()
+    assert handler.applied == ""
+    await call(handler, {"model": "asked"})
+    assert handler.applied == "r-1"
+
+
+# -- headers
+
+
+def header_places(data):
+    received = data["proxy_server_request"]
+    return {
+        "headers": data["headers"],
+        "extra_headers": data["extra_headers"],
+        "received": received["headers"],
+        "raw": data["secret_fields"].raw_headers,
+        "metadata": data["metadata"]["headers"],
+        "requester": data["metadata"]["requester_metadata"]["headers"],
+        "litellm": data["litellm_metadata"]["headers"],
+        "body": received["body"]["metadata"]["requester_metadata"]["headers"],
+        "provider": data["provider_specific_header"][0]["extra_headers"],
+    }
+
+
+def full_of_headers():
+    def headers():
+        return {"x-ccproxy-decision": "s x", "X-CCProxy-Label": "think", "x-app": "cli"}
+
+    return {
+        "model": "asked",
+        "headers": headers(),
+        "extra_headers": headers(),
+        "secret_fields": SimpleNamespace(raw_headers=headers()),
+        "metadata": {"headers": headers(), "requester_metadata": {"headers": headers()}},
+        "litellm_metadata": {"headers": headers()},
+        "provider_specific_header": [{"extra_headers": headers()}, None],
+        "proxy_server_request": {
+            "headers": headers(),
+            "body": {"metadata": {"requester_metadata": {"headers": headers()}}},
+        },
+    }
+
+
+async def test_our_headers_go_from_every_place_and_no_others(make):
+    data = await call(make(), full_of_headers())
+    assert header_places(data) == {place: {"x-app": "cli"} for place in header_places(data)}
+
+
+async def test_they_go_from_a_call_without_a_verdict_as_well(make):
+    data = await call(make(Decided(None)), full_of_headers())
+    assert "ccproxy" not in str(header_places(data)).lower()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"headers": None, "metadata": None, "proxy_server_request": None},
+        {"metadata": "text", "secret_fields": {"raw_headers": {"x-ccproxy-label": "x"}}},
+        {"provider_specific_header": {"extra_headers": {"x-ccproxy-label": "x"}}},
+    ],
+)
+async def test_places_of_another_shape_do_no_harm(make, data):
+    assert "x-ccproxy" not in str(await call(make(), {"model": "asked", **data}))
+
+
+# -- the price
+
+
+async def test_a_price_is_reported_with_the_requests_id(make, handlers):
+    prices = []
+    handler = make(report=prices.append)
+    data = await call(handler, {"model": "asked"})
+    await log(handler, data["metadata"])
+    assert prices == [handlers.Price("r-1", 0.25, 10, 5)]
+
+
+async def test_the_id_comes_back_where_litellm_keeps_its_own_metadata(make):
+    prices = []
+    handler = make(report=prices.append)
+    data = await call(handler, {"model": "asked", "litellm_metadata": {}, "metadata": {"user": 1}})
+    assert data["metadata"] == {"user": 1}
+    await log(handler, data["litellm_metadata"], name="litellm_metadata")
+    assert [price.request_id for price in prices] == ["r-1"]
+
+
+async def test_an_unknown_price_is_no_cost(make):
+    prices = []
+    handler = make(report=prices.append)
+    data = await call(handler, {"model": "asked"})
+    await log(handler, data["metadata"], response_cost=None, standard_logging_object=None)
+    assert (prices[0].cost_usd, prices[0].input_tokens, prices[0].output_tokens) == (0.0, 0, 0)
+
+
+@pytest.mark.parametrize("metadata", [None, {}, LIKE_A_CLIENT])
+async def test_what_has_no_verdict_has_no_price(make, metadata):
+    prices = []
+    await log(make(report=prices.append), metadata)
+    assert prices == []
+
+
+async def test_a_handler_that_reports_to_nobody_stays_silent(make):
+    handler = make()
+    data = await call(handler, {"model": "asked"})
+    await log(handler, data["metadata"])
+
+
+async def test_what_it_leaves_in_the_metadata_can_be_written_as_json(make):
+    data = await call(make(), {"model": "asked"})
+    assert json.loads(json.dumps(data["metadata"])) == {
+        "ccproxy_request_id": "r-1",
+        "ccproxy_label": "think",
+    }
+
+
+# -- what LiteLLM demands of a callback
+
+
+@pytest.mark.parametrize("name", ["async_pre_call_hook", "async_log_success_event"])
+def test_the_hooks_parameters_have_litellms_names(handlers, doors, name):
+    ours = inspect.signature(getattr(handlers.CCProxyHandler, name))
+    theirs = inspect.signature(getattr(doors.CustomLogger, name))
+    assert list(ours.parameters) == list(theirs.parameters)
+
+
+def test_the_hook_is_defined_on_the_class_itself(handlers):
+    assert "async_pre_call_hook" in vars(handlers.CCProxyHandler)
+
+
+def test_a_subclass_has_it_as_well(handlers):
+    class Users(handlers.CCProxyHandler):
+        """As a user would write it, who adds some other hook."""
+
+    assert "async_pre_call_hook" in vars(Users)
+
+
+def test_a_subclass_may_have_its_own(handlers):
+    class Users(handlers.CCProxyHandler):
+        async def async_pre_call_hook(self, user_api_key_dict, cache, data, call_type):
+            return data
+
+    assert Users.async_pre_call_hook is not handlers.CCProxyHandler.async_pre_call_hook
+
+
+# -- the instance of this process
+
+
+def test_a_plain_second_handler_is_a_duplicate_and_a_subclass_is_not(handlers, make):
+    class Users(handlers.CCProxyHandler):
+        """It may do more."""
+
+    ours = make()
+    is_duplicate = handlers.is_duplicate_of(ours)
+    callbacks = [ours, make(), Users(Decided()), "langfuse", lambda: None]
+    assert [is_duplicate(one) for one in callbacks] == [False, True, False, False, False]
+
+
+def test_a_handler_made_without_a_policy_takes_that_of_the_process(handlers, make, monkeypatch):
+    installed = make()
+    monkeypatch.setitem(vars(handlers), "proxy_handler_instance", installed)
+    assert handlers.CCProxyHandler().policy is installed.policy
+
+
+def test_a_module_attribute_that_is_none_of_ours_is_an_error(handlers):
+    with pytest.raises(AttributeError, match="no attribute 'handler_instance'"):
+        handlers.handler_instance  # noqa: B018

@@ -1,0 +1,114 @@
+"""The layer around LiteLLM's app, around an app that only looks."""
+
+import logging
+
+import anyio
+import pytest
+
+from ccproxyd.worker import verdict
+from ccproxyd.worker.intake import Intake
+from ccproxyd.worker.verdict import Verdict, seal
+
+pytestmark = pytest.mark.anyio
+
+VERDICT = Verdict("think", "r-1")
+
+
+class Looker:
+    """An app that keeps what it was given, and the verdict that it could see."""
+
+    def __init__(self):
+        self.scopes = []
+        self.verdicts = []
+
+    async def __call__(self, scope, receive, send):
+        self.scopes.append(scope)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._look)
+
+    async def _look(self):
+        self.verdicts.append(verdict.current.get())
+
+
+def request(*headers, kind="http", **more):
+    return {"type": kind, "headers": list(headers), **more}
+
+
+def decision(sealed_with="s3cret"):
+    return (b"X-CCProxy-Decision", seal(VERDICT, sealed_with).encode())
+
+
+async def look(scope, **options):
+    app = Looker()
+    intake = Intake(app, secret="s3cret", state={}, **options)
+    await intake(scope, None, None)
+    return app
+
+
+async def test_a_sealed_verdict_follows_the_request_into_its_tasks():
+    assert (await look(request(decision()))).verdicts == [VERDICT]
+
+
+async def test_the_next_request_does_not_see_it():
+    await look(request(decision()))
+    assert (await look(request())).verdicts == [None]
+
+
+async def test_no_header_of_ours_goes_further():
+    others = [(b"x-api-key", b"k"), (b"x-ccproxy", b"not ours"), (b"accept", b"*/*")]
+    app = await look(request(decision(), (b"X-CCProxy-Label", b"x"), *others))
+    assert app.scopes[0]["headers"] == others
+
+
+async def test_the_servers_scope_is_left_as_it_was():
+    scope = request(decision())
+    await look(scope)
+    assert len(scope["headers"]) == 1
+
+
+async def test_another_generations_secret_is_logged_and_decides_nothing(caplog):
+    with caplog.at_level(logging.WARNING):
+        app = await look(request(decision("of yesterday")))
+    assert app.verdicts == [None]
+    assert "not sealed with this generation's secret" in caplog.text
+    assert "of yesterday" not in caplog.text
+
+
+async def test_the_lifespans_state_reaches_the_requests():
+    app = Looker()
+    intake = Intake(app, secret="s", state={"receiver": 1})
+    await intake(request(state={"server": 2}), None, None)
+    assert app.scopes[0]["state"] == {"receiver": 1, "server": 2}
+
+
+async def test_it_tells_of_every_request_and_of_nothing_else():
+    told = []
+    for kind in ("http", "websocket", "lifespan"):
+        await look(request(kind=kind), on_request=lambda: told.append(1))
+    assert told == [1, 1]
+
+
+async def test_requests_are_counted_while_they_are_inside():
+    inside, leave = anyio.Event(), anyio.Event()
+
+    async def waiting(scope, receive, send):
+        inside.set()
+        await leave.wait()
+
+    intake = Intake(waiting, secret="s", state={})
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(intake, request(), None, None)
+        await inside.wait()
+        assert intake.in_flight == 1
+        leave.set()
+    assert intake.in_flight == 0
+
+
+async def test_a_request_that_fails_is_counted_out_as_well():
+    async def failing(scope, receive, send):
+        raise LookupError
+
+    intake = Intake(failing, secret="s", state={})
+    with pytest.raises(LookupError):
+        await intake(request(), None, None)
+    assert intake.in_flight == 0
