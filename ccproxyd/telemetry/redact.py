@@ -1,0 +1,94 @@
+"""What must never be written, taken out of a text.
+
+A LiteLLM that fails to start explains itself in free text, and the person who waits needs it; but a
+traceback can hold a key, a header or a URL with a password. This removes what is recognisable as a
+secret. It cannot recognise a prompt, so no free text at all is taken from a worker once it has
+served a request.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+MARK: Final = "[redacted]"
+
+_PATTERNS: Final = (
+    # Keys by their makers' prefixes: Anthropic, OpenAI, OpenRouter (sk-), Google, GitHub, AWS,
+    # Slack, Hugging Face, Groq, xAI, Perplexity, and JSON web tokens.
+    re.compile(r"\b(?:sk|pk|rk)-[A-Za-z0-9_\-]{4,}"),
+    # The same glued to a word: behind the `n` of a `\n` that is written out, say.
+    re.compile(r"sk-[A-Za-z0-9_\-]{16,}"),
+    re.compile(r"\bAIza[A-Za-z0-9_\-]{20,}"),
+    re.compile(r"\bya29\.[A-Za-z0-9_\-.]+"),
+    re.compile(r"\b(?:gh[pousr]|github_pat)_[A-Za-z0-9_]{16,}"),
+    re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}"),
+    re.compile(r"\bxox[a-z]-[A-Za-z0-9-]{8,}"),
+    re.compile(r"\b(?:hf|gsk|xai|pplx|nvapi)[_-][A-Za-z0-9_\-]{8,}"),
+    re.compile(r"\beyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]+\.[A-Za-z0-9_\-]*"),
+)
+
+_BEARER: Final = re.compile(r"\b(bearer|basic)\s+[^\s'\",;)}\]]+", re.IGNORECASE)
+
+_PRIVATE_KEY: Final = re.compile(
+    r"-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,20}PRIVATE KEY-----|\Z)",
+    re.DOTALL,
+)
+_COOKIE: Final = re.compile(r"(\bcookie\s*:\s*)[^'\"\n]+", re.IGNORECASE)
+
+# The end of the name is enough; to look for its beginning would cost the square of a long line.
+_NAMED: Final = re.compile(
+    r"""(?ix)
+    ( (?: api[_-]?key | (?:access|secret|private)key | [_-]key | authorization | token | secret
+        | password | passwd | passphrase | credential s? | cookie ) \\* ['"]? \s* [:=] \s* )
+    ( \\+ (?P<mark> ['"] ) .*? \\ (?P=mark)
+    | '(?: \\. | [^'\\] )*' | "(?: \\. | [^"\\] )*" | [^\s,;)}&]+ )
+    """
+)
+
+_URL_USER: Final = re.compile(r"(://)[^\s/'\"]+@")
+_URL_QUERY: Final = re.compile(r"(\bhttps?://[^\s?'\"]+\?)[^\s'\"]+", re.IGNORECASE)
+
+
+def redact(text: str) -> str:
+    """The text without what looks like a secret.
+
+    >>> redact("Authorization: Bearer abc.def, api_key='k-1'")
+    'Authorization: [redacted], api_key=[redacted]'
+    >>> redact("GET https://user:pw@host/v1?key=abc failed with sk-ant-1234567")
+    'GET https://[redacted]@host/v1?[redacted] failed with [redacted]'
+    """
+    text = _PRIVATE_KEY.sub(MARK, text)
+    text = _URL_USER.sub(rf"\1{MARK}@", text)
+    text = _URL_QUERY.sub(rf"\1{MARK}", text)
+    text = _BEARER.sub(MARK, text)
+    for pattern in _PATTERNS:
+        text = pattern.sub(MARK, text)
+    text = _COOKIE.sub(_keep_name, text)
+    return _NAMED.sub(_keep_name, text)
+
+
+def _keep_name(match: re.Match[str]) -> str:
+    return match.group(1) + MARK
+
+
+_STACK_LINE: Final = re.compile(
+    r"""(?x)
+    \s* File \s " [^"]* ", \s line \s \d+ (?: \s in \s [\w<>.]+ )? \s* $
+    | (?: Current \s )? [Tt]hread \s 0x [0-9a-f]+ (?: \s \[ [^\]]{0,32} \] )?
+      \s \( most \s recent \s call \s first \): \s* $
+    | Fatal \s Python \s error: \s [A-Z] [\w\s]{0,40} $
+    | \s* <no \s Python \s frame> \s* $
+    """
+)
+
+
+def is_stack_line(line: str) -> bool:
+    """Whether a line is one that faulthandler writes: places in code, and nothing that they hold.
+
+    >>> is_stack_line('  File "app.py", line 7 in serve')
+    True
+    >>> is_stack_line("ValueError: what the user asked")
+    False
+    """
+    return _STACK_LINE.match(line) is not None
