@@ -1,0 +1,20 @@
+"""The data path: one process, on the listener that the daemon owns.
+
+A request's way through this room:
+
+    server     the process: its wire to the daemon, uvicorn on the inherited listener
+    app        one request: path, key, body, decision, lane, answer, report
+    paths      which paths are carried, which are answered here, which stay closed
+    auth       whose request it is
+    bodies     the bytes of a request, and what they ask for
+    probes     what is answered here: liveness, the list of models
+    table      what a config means for requests: router, keys, deployments
+    pool       the workers, and which of them takes the next request
+    lanes/     the ways out of the house
+    websocket  a realtime conversation's frames, there and back
+    usage      the tokens that an answer says it cost
+    replies    our own answers, in the client's own shape
+    report     what the daemon hears of each request: numbers and names, never content
+
+LiteLLM is never imported here: this process starts in a third of a second and stays small.
+"""

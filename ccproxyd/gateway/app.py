@@ -1,0 +1,278 @@
+"""One request's way through the gateway.
+
+    path -> key -> body -> facts -> decision -> lane -> answer -> report
+
+Everything that can go wrong on it ends in `_answer_failure`: a `ProxyError` in the client's own
+shape, anything else as `Unknown` with its type and place in the log and nothing of it in the
+answer. A client that goes away cancels whatever is being done for it, up to the provider.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+import traceback
+import uuid
+from collections.abc import Callable, MutableMapping
+from typing import Any, Final
+from urllib.parse import parse_qsl, quote, urlencode
+
+from attrs import define, field
+
+from ccproxyd.channel import Message
+from ccproxyd.errors import CcproxydError, ProxyError, Unknown
+from ccproxyd.gateway.auth import credentials, subscription_token
+from ccproxyd.gateway.bodies import ClientGoneError, Receive, parse_body, read_body, with_model
+from ccproxyd.gateway.exchange import Exchange, Send, header_pairs
+from ccproxyd.gateway.lanes.litellm import LiteLLMLane, Log, Order
+from ccproxyd.gateway.paths import Carriage, counts_tokens, model_in
+from ccproxyd.gateway.pool import Pool
+from ccproxyd.gateway.probes import OPEN_PATHS, list_models, sign_of_life
+from ccproxyd.gateway.replies import error_reply
+from ccproxyd.gateway.report import CLIENT_GONE, Report
+from ccproxyd.gateway.table import Table
+from ccproxyd.gateway.websocket import WebSocketExchange
+from ccproxyd.routing import Decision, Request, TokenCounter
+
+COUNT_IN_THREAD: Final = 20_000
+"""Characters of new text beyond which counting would hold up the other requests (about 2 ms)."""
+
+
+@define
+class App:
+    """The ASGI application; `table` is exchanged when a new config comes into force."""
+
+    table: Table
+    pool: Pool
+    lane: LiteLLMLane
+    counter: TokenCounter
+    send_report: Callable[[Message], None]
+    log: Log
+    in_flight: int = 0
+    leaving: bool = False
+    """This process is being replaced: no connection is to be kept alive."""
+    last_end: float = field(factory=time.monotonic)
+
+    @property
+    def write_seconds(self) -> float:
+        """How long a client may take nothing of its answer."""
+        return self.table.settings.timeouts.idle
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            return
+        kind = WebSocketExchange if scope["type"] == "websocket" else Exchange
+        exchange = kind(scope, receive, send)
+        exchange.is_last = lambda: self.leaving
+        self.in_flight += 1
+        try:
+            await self._guarded(exchange)
+        finally:
+            self.in_flight -= 1
+            self.last_end = time.monotonic()
+
+    def quiet_seconds(self) -> float:
+        """How long nothing has been in flight."""
+        return 0.0 if self.in_flight else time.monotonic() - self.last_end
+
+    async def _guarded(self, exchange: Exchange) -> None:
+        try:
+            await self._serve(exchange, self.table)
+        except ClientGoneError:
+            return
+        except ProxyError as error:
+            await _answer_failure(exchange, error)
+        except Exception as error:
+            self._log_bug(error)
+            await _answer_failure(exchange, Unknown("internal error in the gateway"))
+
+    async def _serve(self, exchange: Exchange, table: Table) -> None:
+        carriage = table.paths.carriage(exchange.method, exchange.path)
+        if carriage is Carriage.ANSWERED and exchange.path in OPEN_PATHS:
+            life = sign_of_life(exchange.path, workers_ready=self.pool.ready)
+            return await exchange.reply(life)
+        _check_path(exchange.path)
+        _check_key(exchange, table)
+        if carriage is Carriage.ANSWERED and not table.clients_belong_to_litellm:
+            models = list_models(table.routing, exchange.path, exchange.dialect)
+            return await exchange.reply(models)
+        if carriage is Carriage.CLOSED:
+            raise ProxyError(f"{exchange.method} {exchange.path} is not served here", code=404)
+        return await self._carry(exchange, table, routed=carriage is Carriage.ROUTED)
+
+    async def _carry(self, exchange: Exchange, table: Table, *, routed: bool) -> None:
+        report = Report(uuid.uuid4().hex)
+        exchange.extra += header_pairs([("x-ccproxy-request-id", report.request_id)])
+        try:
+            order = await self._order(exchange, table, report, routed=routed)
+            await self._unless_gone(exchange, order, report)
+        except ProxyError as error:
+            report.status = report.status or error.code
+            raise
+        except ClientGoneError:
+            report.cut, report.status = True, report.status or CLIENT_GONE
+            raise
+        except BaseException:
+            report.cut, report.status = True, report.status or Unknown.code
+            raise
+        finally:
+            self.send_report(report.finished_message())
+
+    async def _order(
+        self, exchange: Exchange, table: Table, report: Report, *, routed: bool
+    ) -> Order:
+        if isinstance(exchange, WebSocketExchange):
+            return await self._order_to_talk(exchange, table, report)
+        raw = await read_body(exchange.receive)
+        if not routed:
+            return _order(exchange, table, raw)
+        request = _request(exchange, raw, self.counter)
+        report.call_type = request.call_type
+        decision = await self._decide(request, table, report)
+        exchange.extra += header_pairs(_told(decision))
+        if counts_tokens(exchange.path) and decision.label != request.requested_model:
+            raw = with_model(request.body, decision.label)
+        return _order(exchange, table, raw, decision, report.request_id)
+
+    async def _order_to_talk(
+        self, exchange: WebSocketExchange, table: Table, report: Report
+    ) -> Order:
+        """A WebSocket names its model in the query, if at all; LiteLLM runs no hook on it."""
+        await exchange.receive()
+        named = dict(parse_qsl(exchange.query))
+        if "model" not in named:
+            return _order(exchange, table, b"")
+        report.call_type = "realtime"
+        request = Request({"model": named["model"]}, path=exchange.path)
+        decision = await self._decide(request, table, report)
+        exchange.extra += header_pairs(_told(decision))
+        exchange.query = urlencode({**named, "model": decision.label})
+        return _order(exchange, table, b"", decision, report.request_id)
+
+    async def _decide(self, request: Request, table: Table, report: Report) -> Decision:
+        began = time.perf_counter()
+        if table.router.reads_tokens and self.counter.pending(request.body) > COUNT_IN_THREAD:
+            with contextlib.suppress(CcproxydError):  # the rules will meet it again, and report it
+                await asyncio.to_thread(self.counter.count, request.body)
+        decision = table.router.decide(request, time.monotonic())
+        report.decided(decision, began)
+        self.send_report(report.decided_message())
+        return decision
+
+    async def _unless_gone(self, exchange: Exchange, order: Order, report: Report) -> None:
+        """Run the lane, but drop it at once when the client goes away."""
+        if isinstance(exchange, WebSocketExchange):
+            return await self.lane.carry(exchange, order, report)
+        carrying = asyncio.ensure_future(self.lane.carry(exchange, order, report))
+        watching = asyncio.ensure_future(exchange.until_gone())
+        try:
+            await asyncio.wait({carrying, watching}, return_when=asyncio.FIRST_COMPLETED)
+            if not carrying.done():
+                raise ClientGoneError
+            await carrying
+        finally:
+            watching.cancel()
+            await _dropped(carrying)
+
+    def explain(self, body: Message, headers: dict[str, str], path: str) -> dict[str, Any]:
+        """What would be decided for a request, and what each rule measured."""
+        request = Request(body, headers=headers, path=path, counter=self.counter)
+        found = self.table.router.explain(request, time.monotonic())
+        return {
+            "label": found.decision.label,
+            "model": found.decision.model,
+            "rule": found.decision.rule,
+            "reason": found.decision.reason,
+            "lane": "litellm",
+            "token_count": found.token_count,
+            "session_id": found.session_id,
+            "rules": [
+                {"label": o.label, "rule": o.rule, "matched": o.matched, "detail": o.detail}
+                for o in found.outcomes
+            ],
+        }
+
+    def _log_bug(self, error: Exception) -> None:
+        """Type and place alone: the message of an unforeseen exception could hold anything."""
+        frames = traceback.extract_tb(error.__traceback__)
+        where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "?"
+        self.log("error", "cannot serve a request", error=type(error).__name__, where=where)
+
+
+async def _answer_failure(exchange: Exchange, error: ProxyError) -> None:
+    """Once an answer has begun there is nothing left to say; uvicorn breaks the transfer off."""
+    if exchange.started:
+        return
+    headers = {}
+    if error.code == 503:
+        headers["retry-after"] = "5"
+    if error.code in (401, 403, 404):
+        headers["x-should-retry"] = "false"
+    await exchange.reply(error_reply(error, exchange.dialect, headers))
+
+
+def _check_path(path: str) -> None:
+    """A path that climbs could leave the prefix that it was let in by."""
+    if any(part in (".", "..") for part in path.split("/")):
+        raise ProxyError("the path must not contain '.' or '..'", code=400)
+
+
+def _check_key(exchange: Exchange, table: Table) -> None:
+    if table.clients_belong_to_litellm:
+        return
+    offered = credentials(exchange.headers, exchange.query)
+    if not table.keyring.opens_for(offered):
+        what = "the key is not one of this gateway's" if offered else "a key is needed"
+        raise ProxyError(f"{what}; 'ccproxyctl env' prints a client's settings", code=401)
+
+
+def _request(exchange: Exchange, raw: bytes, counter: TokenCounter) -> Request:
+    body = parse_body(raw, exchange.headers.get("content-type", ""))
+    if model := model_in(exchange.path):
+        body = {**body, "model": model}
+    return Request(body, headers=exchange.headers, path=exchange.path, counter=counter)
+
+
+def _order(
+    exchange: Exchange,
+    table: Table,
+    body: bytes,
+    decision: Decision | None = None,
+    request_id: str = "",
+) -> Order:
+    lent = decision is not None and table.lends_subscription(decision.label)
+    return Order(
+        body=body,
+        decision=_handed_over(decision, request_id) if decision else None,
+        token=subscription_token(exchange.headers) if lent else None,
+        client_keys=table.clients_belong_to_litellm,
+        first_byte_seconds=table.settings.timeouts.first_byte,
+        idle_seconds=table.settings.timeouts.idle,
+    )
+
+
+def _handed_over(decision: Decision, request_id: str) -> dict[str, Any]:
+    return {"label": decision.label, "request_id": request_id, "kept": decision.kept}
+
+
+def _told(decision: Decision) -> list[tuple[str, str]]:
+    """What an answer says of its route, failed ones too."""
+    return [
+        ("x-ccproxy-label", _plain(decision.label)),
+        ("x-ccproxy-rule", _plain(decision.rule)),
+        ("x-ccproxy-model", _plain(decision.model)),
+    ]
+
+
+def _plain(text: str) -> str:
+    """A header takes printable ASCII; a label may be anything that YAML can write."""
+    return text if text.isascii() and text.isprintable() else quote(text, safe=" /:@+,;=")
+
+
+async def _dropped(task: asyncio.Future[None]) -> None:
+    """Cancel a task that nobody waits for any more, and see it end."""
+    if task.done():
+        return
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,104 @@
+"""The bytes of a request, and what they ask for.
+
+The whole body is held: it is parsed once, and a worker that dies before it answers must not cost
+the request. Clients send up to half a megabyte on every turn, and attachments are larger, so the
+cap is only there to keep one broken client from taking all memory.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any, Final
+from urllib.parse import parse_qs
+
+import orjson
+
+from ccproxyd.errors import ProxyError, ValidationError
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+MAX_BODY_BYTES: Final = 512 * 1024 * 1024
+
+
+class ClientGoneError(Exception):
+    """The client went away; there is nobody to answer."""
+
+
+async def read_body(receive: Receive) -> bytes:
+    """The whole body.
+
+    Raises:
+        ClientGoneError: the client went away before it had sent everything.
+        ProxyError: 413, it is larger than any request is.
+    """
+    pieces: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError
+        piece: bytes = message.get("body", b"")
+        pieces.append(piece)
+        size += len(piece)
+        if size > MAX_BODY_BYTES:
+            raise ProxyError(f"the request is larger than {MAX_BODY_BYTES} bytes", code=413)
+        if not message.get("more_body", False):
+            return b"".join(pieces)
+
+
+def parse_body(raw: bytes, content_type: str) -> dict[str, Any]:
+    """What the body says, as a mapping; of a form only the fields that a rule could read.
+
+    >>> parse_body(b'{"model": "haiku"}', "application/json")
+    {'model': 'haiku'}
+
+    Raises:
+        ValidationError: it is neither a JSON object nor a form.
+    """
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind == "multipart/form-data":
+        return _form_fields(raw, content_type)
+    if kind == "application/x-www-form-urlencoded":
+        return {name: values[0] for name, values in parse_qs(raw.decode("latin-1")).items()}
+    return _json_object(raw)
+
+
+def with_model(body: Mapping[str, Any], model: str) -> bytes:
+    """The same body, asking for another model."""
+    return orjson.dumps({**body, "model": model})
+
+
+def _json_object(raw: bytes) -> dict[str, Any]:
+    try:
+        value = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        # The parser's own message can quote the body; its position cannot.
+        where = f"line {error.lineno} column {error.colno}"
+        raise ValidationError(f"the request body is not valid JSON: {where}") from None
+    if not isinstance(value, dict):
+        raise ValidationError("the request body must be a JSON object")
+    return value
+
+
+_BOUNDARY: Final = re.compile(r'boundary="?([^";]+)"?', re.IGNORECASE)
+_FIELD_NAME: Final = re.compile(rb'content-disposition:[^\r\n]*\bname="([^"]*)"', re.IGNORECASE)
+_MAX_FIELD_BYTES: Final = 64 * 1024
+
+
+def _form_fields(raw: bytes, content_type: str) -> dict[str, Any]:
+    """The short text fields of a multipart form; files are passed over."""
+    found = _BOUNDARY.search(content_type)
+    if not found:
+        raise ValidationError("the form has no boundary")
+    fields: dict[str, Any] = {}
+    for part in raw.split(b"--" + found.group(1).encode("latin-1"))[1:-1]:
+        head, _, value = part.partition(b"\r\n\r\n")
+        name = _FIELD_NAME.search(head)
+        if name and b"filename" not in head and len(value) <= _MAX_FIELD_BYTES:
+            fields[name.group(1).decode("utf-8", "replace")] = _text(value)
+    return fields
+
+
+def _text(value: bytes) -> str:
+    return value.removesuffix(b"\r\n").decode("utf-8", "replace")

@@ -1,0 +1,71 @@
+"""One request and its answer, as this process holds them: ASGI's scope and its two calls.
+
+uvicorn waits in `send` while the client's buffer is full, which is the back-pressure that a long
+stream needs. A client that reads nothing at all is dropped by `server`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any, Final
+
+from ccproxyd.gateway.bodies import Receive
+from ccproxyd.gateway.paths import Dialect, dialect_of
+from ccproxyd.gateway.replies import Reply
+
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Pairs = list[tuple[bytes, bytes]]
+
+
+_CLOSE: Final = [(b"connection", b"close")]
+
+
+class Exchange:
+    """A request with its headers in a mapping, and an answer that can be started once."""
+
+    def __init__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.raw_path: str = scope.get("raw_path", b"").decode("latin-1") or scope["path"]
+        self.query: str = scope.get("query_string", b"").decode("latin-1")
+        self.header_pairs: Pairs = scope["headers"]
+        self.headers = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
+        }
+        self.receive = receive
+        self._send = send
+        self.extra: Pairs = []
+        self.started = False
+        self.is_last: Callable[[], bool] = lambda: False
+        """Whether the connection is not to be kept alive; asked when the answer starts."""
+
+    @property
+    def dialect(self) -> Dialect:
+        return dialect_of(self.path, self.headers)
+
+    async def start(self, status: int, headers: Pairs) -> None:
+        self.started = True
+        last = _CLOSE if self.is_last() else []
+        pairs = [*headers, *self.extra, *last]
+        await self._send({"type": "http.response.start", "status": status, "headers": pairs})
+
+    async def write(self, piece: bytes, *, more: bool = True) -> None:
+        """Hand a piece to the client, when it has taken the ones before."""
+        await self._send({"type": "http.response.body", "body": piece, "more_body": more})
+
+    async def end(self) -> None:
+        await self.write(b"", more=False)
+
+    async def reply(self, reply: Reply) -> None:
+        """An answer of our own, whole; HEAD gets the head alone."""
+        await self.start(reply.status, reply.pairs())
+        await self.write(b"" if self.method == "HEAD" else reply.body, more=False)
+
+    async def until_gone(self) -> None:
+        """Return when the client has gone; meaningful once the body is read."""
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
+
+
+def header_pairs(named: Iterable[tuple[str, str]]) -> Pairs:
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in named]

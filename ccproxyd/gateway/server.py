@@ -1,0 +1,370 @@
+"""The gateway as a process: a wire to the daemon on one side, uvicorn on the listener on the other.
+
+The daemon speaks first: `prepare` with the config and the keys, then `commit`; only then does
+uvicorn accept. From there on a config changes in the same two steps, so that a rule module that
+does not load is an answer to `prepare` and touches nothing.
+
+A `drain` makes this process the lame duck of a replacement: it closes its own copy of the listener,
+asks every keep-alive client to reconnect, and goes when the last answer is out. When the wire ends
+the daemon is gone, and nobody would restart a worker or pass on a reload: the gateway goes too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import faulthandler
+import logging
+import signal
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, cast
+
+import psutil
+import uvicorn
+import uvloop
+from attrs import define, field
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from ccproxyd.errors import ConfigError, ProxyError
+from ccproxyd.gateway.app import App
+from ccproxyd.gateway.lanes.litellm import LiteLLMLane
+from ccproxyd.gateway.pool import Address, Pool
+from ccproxyd.gateway.table import Table
+from ccproxyd.routing import Rule, StickyTable, TokenCounter
+from ccproxyd.wire import Wire, connect, hold_on_to
+
+HEARTBEAT_SECONDS: Final = 5.0
+DUCK_SECONDS: Final = 2.0
+"""How long keep-alive clients get, after the last answer, to ask again and be told to reconnect.
+
+An answer that had begun before could not say so: the client of a long stream will use its
+connection once more, and right after the stream's end.
+"""
+_QUIET_CHECK_SECONDS: Final = 0.1
+ORPHAN_SECONDS: Final = 5.0
+"""What a request in flight gets when the daemon is gone."""
+
+
+@define
+class Gateway:
+    """The process's state: what is in force, what is prepared, and the server that uses it."""
+
+    listener: socket.socket
+    wire: Wire | None = None
+    app: App | None = None
+    prepared: Table | None = None
+    server: _Server | None = None
+    rule_errors: Counter[str] = field(factory=Counter)
+    memory: StickyTable = field(factory=StickyTable)
+    serving: asyncio.Event = field(factory=asyncio.Event)
+    ending: asyncio.Event = field(factory=asyncio.Event)
+    tasks: set[asyncio.Task[None]] = field(factory=set)
+    lag_ms: float = 0.0
+
+    def send(self, message: dict[str, Any] | Any) -> None:
+        if self.wire is not None:
+            self.wire.send(message)
+
+    def log(self, level: str, event: str, **facts: Any) -> None:
+        self.send({"kind": "log", "level": level, "event": event, **facts})
+
+    def receive(self, message: dict[str, Any]) -> None:
+        """One command of the daemon's; the daemon waits for the answer where order matters."""
+        task = asyncio.get_running_loop().create_task(self._obey(message))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def _obey(self, message: dict[str, Any]) -> None:
+        command = getattr(self, f"do_{message['kind']}", None)
+        if command is None:
+            answer: dict[str, Any] = {"ok": False, "error": {"reason": "unknown command"}}
+        else:
+            answer = await self._answered(command, message)
+        if "id" in message:
+            self.send({"kind": "answer", "id": message["id"], **answer})
+
+    async def _answered(self, command: Any, message: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return {"ok": True, **(await command(message) or {})}
+        except ConfigError as error:
+            named = {"path": error.path, "reason": error.reason, "hint": error.hint}
+            return {"ok": False, "error": named}
+        except ProxyError as error:
+            return {"ok": False, "error": {"reason": error.message, "code": error.code}}
+        except Exception as error:
+            reason = f"internal error in the gateway: {type(error).__name__}"
+            return {"ok": False, "error": {"reason": reason}}
+
+    async def do_prepare(self, message: dict[str, Any]) -> None:
+        """Build the table that `commit` will put in force; user modules load in a thread."""
+        self.prepared = None
+        self.prepared = await asyncio.to_thread(
+            Table.build, message, self.memory, self._rule_failed
+        )
+
+    async def do_commit(self, message: dict[str, Any]) -> dict[str, Any]:
+        """The prepared table comes into force, with its workers in the same moment."""
+        if self.prepared is None:
+            raise ProxyError("nothing is prepared")
+        if self.app is None:
+            self.app = self._new_app(self.prepared)
+            self.serving.set()
+        self.app.table, self.prepared = self.prepared, None
+        self.rule_errors.clear()
+        if "workers" in message:
+            return await self.do_workers(message)
+        return {}
+
+    async def do_abandon(self, message: dict[str, Any]) -> None:  # noqa: ARG002 - a command
+        self.prepared = None
+
+    async def do_workers(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Who takes requests from now on; the answer names everybody that has some of ours."""
+        app = self._app()
+        app.pool.reason = message.get("reason") or "no worker is ready yet"
+        app.pool.replace(Address.from_message(worker) for worker in message["workers"])
+        return {"workers": list(app.pool.in_flight())}
+
+    async def do_explain(self, message: dict[str, Any]) -> dict[str, Any]:
+        app = self._app()
+        headers = {str(k).lower(): str(v) for k, v in (message.get("headers") or {}).items()}
+        path = message.get("path") or "/v1/messages"
+        # In a thread: a first count of half a megabyte takes 30 ms.
+        return {"result": await asyncio.to_thread(app.explain, message["body"], headers, path)}
+
+    async def do_drain(self, message: dict[str, Any]) -> None:
+        """Be the lame duck: new connections go to the replacement, which has the listener too."""
+        app, loop = self._app(), asyncio.get_running_loop()
+        app.leaving, app.last_end = True, time.monotonic()
+        self._close_listener()
+        deadline = loop.time() + message.get("seconds", 600.0)
+        while app.quiet_seconds() < DUCK_SECONDS and loop.time() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(_QUIET_CHECK_SECONDS)
+        self._leave(max(1.0, deadline - loop.time()))
+
+    async def do_stop(self, message: dict[str, Any]) -> None:
+        self._leave(message.get("seconds", 30.0))
+
+    def _close_listener(self) -> None:
+        """This process's copy of it: who else has one goes on accepting."""
+        for listening in self._server().servers:
+            listening.close()
+
+    def _leave(self, seconds: float) -> None:
+        """Go when nothing is in flight any more, after `seconds` at the latest.
+
+        It may come more than once, and before anything is served; the earliest limit counts.
+        """
+        self.ending.set()
+        if self.server is not None:
+            self.server.should_exit = True
+            asyncio.get_running_loop().call_later(seconds, self.server.cut_off)
+
+    def _app(self) -> App:
+        if self.app is None:
+            raise ProxyError("no config is in force yet")
+        return self.app
+
+    def _server(self) -> _Server:
+        if self.server is None:
+            raise ProxyError("the gateway does not serve yet")
+        return self.server
+
+    def _new_app(self, table: Table) -> App:
+        pool = Pool(self._idle)
+        return App(
+            table=table,
+            pool=pool,
+            lane=LiteLLMLane(pool, self.log),
+            counter=TokenCounter(),
+            send_report=self.send,
+            log=self.log,
+        )
+
+    def _idle(self, worker: str) -> None:
+        self.send({"kind": "idle", "worker": worker})
+        self.receive({"kind": "forget", "worker": worker})
+
+    async def do_forget(self, message: dict[str, Any]) -> None:
+        await self._app().lane.forget(message["worker"])
+
+    def _rule_failed(self, rule: Rule, error: Exception) -> None:
+        """A rule that raises is no match; its message could quote the request: it is not told."""
+        self.rule_errors[rule.path] += 1
+        if self.rule_errors[rule.path] == 1:
+            self.log(
+                "warning", "cannot evaluate a rule", rule=rule.path, error=type(error).__name__
+            )
+
+    async def serve(self) -> None:
+        """Accept and answer until told to leave, or until the daemon is gone."""
+        wire = self.wire
+        if wire is None:
+            return
+        if not await self._first_config(wire):
+            return
+        self.server = _Server(_settings_of(self._app()), lambda: self.send({"kind": "ready"}))
+        beside = [
+            asyncio.create_task(self._beat()),
+            asyncio.create_task(self._follow_daemon(wire)),
+            asyncio.create_task(self._warm()),
+        ]
+        try:
+            await self.server.serve(sockets=[self.listener])
+        finally:
+            for task in beside:
+                task.cancel()
+            await self._app().lane.close()
+
+    async def _warm(self) -> None:
+        """Load the tokenizer (0.14 s, 48 MB) before a request has to wait for it, if any will."""
+        app = self._app()
+        if app.table.router.reads_tokens:
+            with contextlib.suppress(Exception):  # whoever needs it will say what is wrong
+                await asyncio.to_thread(app.counter.count_text, "warm")
+
+    async def _first_config(self, wire: Wire) -> bool:
+        events = (self.serving, self.ending, wire.closed)
+        waits = {asyncio.create_task(event.wait()) for event in events}
+        _, pending = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for task in pending:
+            task.cancel()
+        return self.serving.is_set() and not self.ending.is_set()
+
+    async def _follow_daemon(self, wire: Wire) -> None:
+        await wire.closed.wait()
+        # The listener first: the next daemon needs the port while the last answers go out here.
+        self._close_listener()
+        self._leave(ORPHAN_SECONDS)
+
+    async def _beat(self) -> None:
+        """Tell how this process is."""
+        loop = asyncio.get_running_loop()
+        me = psutil.Process()
+        while True:
+            due = loop.time() + HEARTBEAT_SECONDS
+            self.send({"kind": "heartbeat", **self._vital_signs(me)})
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            self.lag_ms = (loop.time() - due) * 1000
+
+    def _vital_signs(self, me: psutil.Process) -> dict[str, Any]:
+        app = self._app()
+        return {
+            "lag_ms": round(self.lag_ms, 3),
+            "rss_bytes": me.memory_info().rss,
+            "in_flight": app.in_flight,
+            "waiting": app.pool.waiting,
+            "workers": app.pool.in_flight(),
+            "rule_errors": dict(self.rule_errors),
+        }
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, which says when it accepts, and leaves signals to the daemon."""
+
+    def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_started = on_started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._on_started()
+
+    def cut_off(self) -> None:
+        """Wait for nothing any longer."""
+        for task in list(self.server_state.tasks):
+            task.cancel()
+        self.force_exit = True
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """^C at a terminal reaches this process as well; the daemon decides what it means."""
+        yield
+
+
+class _Protocol(HttpToolsProtocol):
+    """uvicorn's, which drops a client that takes nothing of its answer for too long.
+
+    uvicorn waits for such a client for ever, and `close` would wait for it too.
+    """
+
+    _patience: asyncio.TimerHandle | None = None
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        seconds = cast("App", self.config.app).write_seconds
+        self._patience = self.loop.call_later(seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._lose_no_patience()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._lose_no_patience()
+
+    def _lose_no_patience(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+
+def _settings_of(app: App) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=_Protocol,
+        loop="uvloop",
+        ws="websockets-sansio",
+        ws_per_message_deflate=False,
+        proxy_headers=False,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=30,
+        backlog=2048,
+    )
+
+
+class _OverWire(logging.Handler):
+    """What a library logs: level, place and exception type; its text could quote a request."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        super().__init__(logging.WARNING)
+        self._gateway = gateway
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else None
+        self._gateway.log(
+            record.levelname.lower(),
+            "a library has logged something",
+            logger=record.name,
+            where=f"{Path(record.pathname).name}:{record.lineno}",
+            error=error,
+        )
+
+
+async def _run(listener: socket.socket, channel: socket.socket) -> None:
+    gateway = Gateway(listener)
+    logging.getLogger().handlers = [_OverWire(gateway)]
+    gateway.wire = await connect(channel, gateway.receive)
+    await gateway.serve()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="ccproxyd.gateway", description=__doc__)
+    parser.add_argument("--listener", type=int, required=True, help="the listening socket's number")
+    parser.add_argument("--channel", type=int, required=True, help="the wire's number")
+    arguments = parser.parse_args(argv)
+    listener = socket.socket(fileno=arguments.listener)
+    channel = socket.socket(fileno=arguments.channel)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
+    hold_on_to(channel, 4 * ORPHAN_SECONDS)
+    uvloop.run(_run(listener, channel))
+    return 0

@@ -1,0 +1,527 @@
+import asyncio
+import socket
+
+import aiohttp
+import orjson
+import pytest
+
+from ccproxyd.errors import CcproxydError
+from ccproxyd.gateway import app as app_module
+from ccproxyd.worker.verdict import Verdict, unseal
+from tests.gateway.house import (
+    CANARY,
+    KEY,
+    MODELS,
+    OURS,
+    Call,
+    asking,
+    build_table,
+    call,
+    on_the_wire,
+    open_house,
+    serving,
+    write_config,
+)
+from tests.gateway.scripted import (
+    PATIENCE,
+    Moment,
+    ScriptedWorker,
+    answers,
+    becomes,
+    begins,
+    chunk,
+    dies,
+    holds,
+    notes_leaving,
+    streams,
+)
+
+pytestmark = pytest.mark.anyio
+
+THINKING = {"thinking": {"type": "adaptive"}}
+COUNT = "/v1/messages/count_tokens"
+
+
+@pytest.fixture
+async def worker(sockets):
+    async with ScriptedWorker(sockets / "1.0.sock") as worker:
+        yield worker
+
+
+@pytest.fixture
+async def house(config_dir, worker):
+    async with open_house(config_dir, worker.address) as house:
+        yield house
+
+
+def told(request, worker):
+    """The label that the worker was told."""
+    found = unseal(request.header("x-ccproxy-decision"), worker.address.secret)
+    return found.label if isinstance(found, Verdict) else None
+
+
+# The way of a request
+
+
+async def test_a_request_is_decided_and_answered(house, worker):
+    answer = await call(asking(**THINKING)).to(house.app)
+    assert (answer.status, answer.json()) == (200, {"ok": True})
+    assert told(worker.requests[0], worker) == "think"
+    assert worker.requests[0].body == asking(**THINKING)
+    assert answer.header("x-ccproxy-label") == "think"
+    assert answer.header("x-ccproxy-rule") == "ThinkingRule"
+    assert answer.header("x-ccproxy-model") == "anthropic/claude-opus-4-8"
+
+
+async def test_the_daemon_hears_of_it_twice(house, worker):
+    worker.default = answers(b'{"usage": {"input_tokens": 3, "output_tokens": 5}}')
+    answer = await call(asking(**THINKING)).to(house.app)
+    assert [one["kind"] for one in house.sent] == ["decided", "finished"]
+    finished = house.finished()
+    assert finished["label"] == house.decided()["label"] == "think"
+    assert (finished["status"], finished["failed"], finished["output_tokens"]) == (200, False, 5)
+    assert finished["request_id"] == answer.header("x-ccproxy-request-id")
+    assert finished["call_type"] == "anthropic_messages"
+
+
+async def test_an_unknown_model_goes_to_the_default(house, worker):
+    await call(asking("gpt-99")).to(house.app)
+    assert told(worker.requests[0], worker) == "default"
+
+
+async def test_what_names_no_model_is_carried_undecided(house, worker):
+    answer = await call(b"", "/v1/files/file-1", method="DELETE").to(house.app)
+    assert answer.status == 200
+    assert "x-ccproxy-decision" not in worker.requests[0].names()
+    assert [one["kind"] for one in house.sent] == ["finished"]
+    assert house.finished()["call_type"] == "carried"
+
+
+@pytest.mark.parametrize(
+    ("asked", "more", "label"),
+    [
+        ("claude-haiku-4-5", {}, "claude-haiku-4-5"),
+        ("claude-haiku-4-5[1m]", {}, "claude-haiku-4-5"),
+        ("anything", {}, "default"),
+        ("claude-haiku-4-5", THINKING, "think"),
+    ],
+)
+async def test_counting_asks_for_the_label_in_the_body_itself(house, worker, asked, more, label):
+    await call(asking(asked, **more), COUNT).to(house.app)
+    body = worker.requests[0].json()
+    assert body.pop("model") == label
+    assert {**body, "model": asked} == orjson.loads(asking(asked, **more))
+
+
+async def test_a_model_in_the_path_counts_as_asked_for(house, worker):
+    body = orjson.dumps({"messages": []})
+    path = "/openai/deployments/claude-haiku-4-5/chat/completions"
+    await call(body, path).to(house.app)
+    assert told(worker.requests[0], worker) == "claude-haiku-4-5"
+    assert worker.requests[0].body == body
+
+
+async def test_a_form_is_routed_by_its_fields(house, worker):
+    form = b'--X\r\ncontent-disposition: form-data; name="model"\r\n\r\ndefault\r\n--X--\r\n'
+    kind = {"content-type": "multipart/form-data; boundary=X"}
+    answer = await call(form, "/v1/audio/transcriptions", headers=kind).to(house.app)
+    assert answer.status == 200
+    assert worker.requests[0].body == form
+    assert house.decided()["label"] == "default"
+
+
+async def test_a_subscription_is_lent_where_the_config_allows_it(tmp_path, worker):
+    models = """
+model_list:
+  - {model_name: default, litellm_params: {model: anthropic/claude-sonnet-5}}
+  - {model_name: kept, litellm_params: {model: anthropic/claude-opus-4-8, api_key: k}}
+"""
+    ours = "ccproxy: {hooks: [forward_oauth]}"
+    token = {"authorization": "Bearer sk-ant-oat01-abc"}
+    async with open_house(write_config(tmp_path, ours, models), worker.address) as house:
+        for model in ("default", "kept"):
+            await call(asking(model), headers=token).to(house.app)
+    assert [one.header("authorization") for one in worker.requests] == [
+        "Bearer sk-ant-oat01-abc",
+        None,
+    ]
+
+
+async def test_a_label_that_no_header_can_hold_is_written_in_ascii(tmp_path, worker):
+    models = MODELS.replace("model_name: think", 'model_name: "dénke\\n"')
+    ours = OURS.replace("label: think", 'label: "dénke\\n"')
+    async with open_house(write_config(tmp_path, ours, models), worker.address) as house:
+        answer = await call(asking(**THINKING)).to(house.app)
+    assert answer.header("x-ccproxy-label") == "d%C3%A9nke%0A"
+
+
+async def test_much_new_text_is_counted_aside(tmp_path, worker, monkeypatch):
+    ours = """
+ccproxy:
+  rules:
+    - {label: think, rule: TokenCountRule, params: [{threshold: 1000}]}
+"""
+    aside = []
+    async with open_house(write_config(tmp_path, ours), worker.address) as house:
+        in_thread = app_module.asyncio.to_thread
+
+        async def noted(function, *arguments):
+            aside.append(function)
+            return await in_thread(function, *arguments)
+
+        monkeypatch.setattr(app_module.asyncio, "to_thread", noted)
+        await call(asking(prompt="word " * 10)).to(house.app)
+        assert aside == []
+        for _ in range(2):
+            await call(asking(prompt="word " * 10_000)).to(house.app)
+    assert aside == [house.app.counter.count]
+    assert [told(one, worker) for one in worker.requests] == ["claude-haiku-4-5", "think", "think"]
+
+
+async def test_what_cannot_be_counted_is_decided_without(tmp_path, worker, monkeypatch):
+    def broken(*_):
+        raise CcproxydError("the tokenizer is damaged")
+
+    ours = "ccproxy: {rules: [{label: think, rule: TokenCountRule, params: {threshold: 9}}]}"
+    async with open_house(write_config(tmp_path, ours), worker.address) as house:
+        monkeypatch.setattr(house.app.counter, "_encoding_now", broken)
+        answer = await call(asking(prompt="word " * 10_000)).to(house.app)
+    assert answer.status == 200
+    assert told(worker.requests[0], worker) == "claude-haiku-4-5"
+
+
+async def test_a_leaving_gateway_asks_its_clients_to_reconnect(house):
+    assert (await call().to(house.app)).header("connection") is None
+    house.app.leaving = True
+    assert (await call().to(house.app)).header("connection") == "close"
+
+
+async def test_a_new_table_is_in_force_for_the_next_request(house, worker, tmp_path):
+    held = asyncio.Event()
+    worker.plays.append(holds(held, answers()))
+    first = asyncio.create_task(call().to(house.app))
+    await worker.seen(1)
+    house.app.table = build_table(
+        write_config(tmp_path, "ccproxy: {default_model_passthrough: false}")
+    )
+    await call().to(house.app)
+    held.set()
+    assert (await first).header("x-ccproxy-label") == "claude-haiku-4-5"
+    assert told(worker.requests[1], worker) == "default"
+
+
+async def test_requests_wait_while_there_is_no_worker(house, worker):
+    house.app.pool.replace([])
+    waiting = [asyncio.create_task(call().to(house.app)) for _ in range(3)]
+    await becomes(lambda: house.app.pool.waiting == 3)
+    assert house.app.in_flight == 3
+    house.app.pool.replace([worker.address])
+    assert [(await one).status for one in waiting] == [200, 200, 200]
+    assert house.app.in_flight == 0
+
+
+# What is answered here
+
+
+@pytest.mark.parametrize("method", ["HEAD", "GET"])
+async def test_claude_codes_first_question_needs_no_key(house, method):
+    answer = await Call(method=method, path="/").to(house.app)
+    assert answer.status == 200
+    assert (answer.answer == b"") is (method == "HEAD")
+
+
+async def test_readiness_follows_the_workers(house):
+    assert (await Call("GET", "/health/readiness").to(house.app)).status == 200
+    house.app.pool.replace([])
+    assert (await Call("GET", "/health/readiness").to(house.app)).status == 503
+
+
+async def test_the_models_are_listed_for_those_with_a_key(house, worker):
+    assert (await Call("GET", "/v1/models").to(house.app)).status == 401
+    answer = await call(b"", "/v1/models", method="GET").to(house.app)
+    assert [model["id"] for model in answer.json()["data"]] == [
+        "default",
+        "think",
+        "claude-haiku-4-5",
+    ]
+    assert worker.requests == []
+
+
+# Where LiteLLM keeps the keys
+
+
+@pytest.fixture
+async def with_database(tmp_path, worker):
+    general = "general_settings: {master_key: sk-master, database_url: 'postgresql://x'}"
+    write_config(tmp_path, litellm=f"{MODELS}\n{general}")
+    async with open_house(tmp_path, worker.address) as house:
+        yield house
+
+
+async def test_litellm_judges_keys_that_it_keeps(with_database, worker):
+    worker.default = answers(b"{}", 401)
+    answer = await Call(body=asking(), headers={"x-api-key": "sk-one-of-many"}).to(
+        with_database.app
+    )
+    assert answer.status == 401
+    assert worker.requests[0].header("x-api-key") == "sk-one-of-many"
+    assert worker.requests[0].header("x-litellm-api-key") is None
+
+
+async def test_nor_are_models_listed_for_a_key_that_nobody_judged(with_database, worker):
+    await Call("GET", "/v1/models").to(with_database.app)
+    assert worker.requests[0].target == "/v1/models"
+
+
+# Refusals
+
+
+@pytest.mark.parametrize("offered", [{}, {"x-api-key": "sk-wrong"}, {"authorization": "Bearer x"}])
+async def test_nobody_passes_without_the_key(house, worker, offered):
+    anthropic = await Call(body=asking(), headers=offered).to(house.app)
+    openai = await Call(path="/v1/chat/completions", body=asking(), headers=offered).to(house.app)
+    assert anthropic.status == openai.status == 401
+    assert anthropic.json()["error"]["type"] == "authentication_error"
+    assert openai.json()["error"]["code"] == 401
+    assert "ccproxyctl env" in openai.json()["error"]["message"]
+    assert anthropic.header("x-should-retry") == "false"
+    assert worker.requests == house.sent == []
+    assert "sk-wrong" not in repr(anthropic.answer)
+
+
+async def test_nobody_learns_without_the_key_which_paths_there_are(house):
+    paths = ("/v1/messages", "/key/generate", "/nowhere")
+    assert {(await Call(path=path).to(house.app)).status for path in paths} == {401}
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/key/generate", "/ui/", "/"])
+async def test_what_is_not_served_is_not_found(house, worker, path):
+    answer = await call(path=path).to(house.app)
+    assert answer.status == 404
+    assert answer.json()["error"]["message"] == f"POST {path} is not served here"
+    assert worker.requests == []
+
+
+async def test_management_is_open_where_the_config_says_so(tmp_path, worker):
+    config_dir = write_config(tmp_path, "ccproxy: {management_routes: true}")
+    async with open_house(config_dir, worker.address) as house:
+        assert (await call(path="/key/generate").to(house.app)).status == 200
+        assert (await Call(path="/key/generate").to(house.app)).status == 401
+
+
+@pytest.mark.parametrize("path", ["/v1/files/../../key/list", "/openai/./x", "/anthropic/.."])
+async def test_a_path_does_not_climb(house, worker, path):
+    answer = await call(path=path, method="GET").to(house.app)
+    assert answer.status == 400
+    assert worker.requests == []
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions"])
+async def test_bad_json_is_refused_in_the_clients_shape_and_not_quoted(house, worker, path):
+    answer = await call(b'{"messages": "' + CANARY.encode(), path).to(house.app)
+    assert answer.status == 400
+    error = answer.json()["error"]
+    assert error["type"] == ("invalid_request_error" if "messages" in path else "ValidationError")
+    assert "line 1 column" in error["message"]
+    assert CANARY.encode() not in answer.answer
+    assert (house.finished()["status"], worker.requests) == (400, [])
+    assert CANARY not in house.told()
+
+
+async def test_a_request_without_a_route_is_not_found(tmp_path, worker):
+    models = "model_list: [{model_name: only, litellm_params: {model: openai/gpt-5}}]"
+    async with open_house(write_config(tmp_path, "ccproxy: {}", models), worker.address) as house:
+        answer = await call().to(house.app)
+    assert answer.status == 404
+    assert answer.header("x-should-retry") == "false"
+    assert "no model_name 'default'" in answer.json()["error"]["message"]
+    assert [one["kind"] for one in house.sent] == ["finished"]
+    assert house.finished()["failed"]
+
+
+async def test_no_worker_in_time_is_an_overload(house, monkeypatch):
+    monkeypatch.setattr("ccproxyd.gateway.lanes.litellm.WAIT_SECONDS", 0.01)
+    house.app.pool.replace([])
+    answer = await call().to(house.app)
+    assert (answer.status, answer.header("retry-after")) == (503, "5")
+    assert answer.json()["error"]["type"] == "overloaded_error"
+    assert answer.header("x-ccproxy-label") == "claude-haiku-4-5"
+    assert house.finished()["status"] == 503
+
+
+async def test_a_mistake_of_ours_tells_its_place_and_nothing_else(house, monkeypatch):
+    def broken(*_):
+        raise KeyError(CANARY)
+
+    monkeypatch.setattr(app_module, "_order", broken)
+    answer = await call().to(house.app)
+    assert answer.status == 500
+    assert answer.json()["error"]["message"] == "internal error in the gateway"
+    [logged] = house.logged
+    assert (logged["level"], logged["error"]) == ("error", "KeyError")
+    assert "test_app.py:" in logged["where"]
+    assert CANARY not in house.told()
+    assert (house.finished()["status"], house.finished()["failed"]) == (500, True)
+
+
+async def test_nothing_of_a_prompt_is_told(tmp_path, worker):
+    rules = """
+class Raises:
+    def evaluate(self, request, config):
+        raise ValueError(request["messages"])
+"""
+    ours = "ccproxy: {rules: [{label: think, rule: own_rules.Raises}]}"
+    async with open_house(write_config(tmp_path, ours, rules=rules), worker.address) as house:
+        worker.plays.extend([dies(), streams(f'data: "{CANARY}"\n\n'.encode())])
+        answer = await call().to(house.app)
+    assert CANARY.encode() in answer.answer
+    assert [one["kind"] for one in house.sent] == ["decided", "finished"]
+    assert house.finished()["resent"] == 1
+    assert CANARY not in house.told()
+
+
+# Clients that go away
+
+
+async def test_a_client_that_leaves_while_it_waits_costs_nothing(house, worker):
+    house.app.pool.replace([])
+    leaving = call()
+    task = asyncio.create_task(leaving.to(house.app))
+    await becomes(lambda: house.app.pool.waiting)
+    leaving.leave()
+    await task
+    assert house.app.pool.waiting == house.app.in_flight == 0
+    assert (house.finished()["status"], house.finished()["failed"]) == (499, True)
+    assert leaving.status == 0
+
+
+@pytest.mark.parametrize("begun", [False, True])
+async def test_a_client_that_leaves_is_left_by_the_worker_too(house, worker, begun):
+    left = Moment()
+    gone = notes_leaving(left)
+    worker.default = begins(b"data: 1\n\n", also=gone) if begun else gone
+    leaving = call()
+    task = asyncio.create_task(leaving.to(house.app))
+    await worker.seen(1)
+    if begun:
+        await asyncio.wait_for(leaving.begun.wait(), PATIENCE)
+    leaving.leave()
+    await left.comes()
+    await task
+    assert not leaving.complete
+    assert (house.finished()["status"], house.finished()["failed"]) == (200 if begun else 499, True)
+    assert house.app.pool.in_flight() == {"1.0": 0}
+    assert house.logged == []
+
+
+async def test_a_client_that_leaves_in_its_own_body_is_gone(house, worker):
+    leaving = call()
+
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    await house.app(leaving.scope(), receive, leaving.send)
+    assert (leaving.status, worker.requests) == (0, [])
+    assert house.finished()["status"] == 499
+
+
+async def test_a_request_that_is_cut_off_is_a_failure(house, worker):
+    worker.default = begins(b"data: 1\n\n", also=notes_leaving(Moment()))
+    cut = call()
+    task = asyncio.create_task(cut.to(house.app))
+    await asyncio.wait_for(cut.begun.wait(), PATIENCE)
+    task.cancel()
+    await asyncio.wait([task])
+    assert (house.finished()["status"], house.finished()["failed"]) == (200, True)
+    assert house.app.in_flight == 0
+
+
+# What is explained
+
+
+async def test_a_decision_is_explained_with_what_every_rule_measured(house):
+    told = house.app.explain(
+        {"model": "x", **THINKING}, {"x-claude-code-session-id": "s"}, "/v1/messages"
+    )
+    assert (told["label"], told["model"], told["rule"], told["lane"]) == (
+        *("think", "anthropic/claude-opus-4-8", "ThinkingRule", "litellm"),
+    )
+    assert told["session_id"] == "s"
+    assert [(rule["rule"], rule["matched"]) for rule in told["rules"]] == [("ThinkingRule", True)]
+    assert told["rules"][0]["detail"]
+    assert house.sent == []
+
+
+# Behind a real server
+
+
+async def test_a_lifespan_is_no_business_of_ours(house):
+    await house.app({"type": "lifespan"}, None, None)
+
+
+async def test_half_a_megabyte_goes_there_and_back(house, worker):
+    worker.default = answers(b'{"x": "%s"}' % (b"y" * 500_000))
+    async with serving(house.app) as url, aiohttp.ClientSession() as client:
+        for _ in range(2):
+            body = asking(prompt="word " * 100_000)
+            async with client.post(
+                f"{url}/v1/messages", data=body, headers={"x-api-key": KEY}
+            ) as got:
+                assert got.status == 200
+                assert len(await got.read()) == 500_009
+    assert worker.requests[0].body == body
+
+
+async def test_a_refused_request_leaves_its_connection_of_use(house):
+    async with serving(house.app) as url, aiohttp.ClientSession() as client:
+        for headers, status in (({}, 401), ({"x-api-key": KEY}, 200)):
+            body = asking(prompt="word " * 100_000)
+            async with client.post(f"{url}/v1/messages", data=body, headers=headers) as got:
+                await got.read()
+                assert got.status == status
+
+
+async def test_a_stream_that_is_cut_is_seen_to_be_cut(house, worker):
+    async def die(caller):
+        await asyncio.wait_for(arrived.wait(), PATIENCE)
+        caller.die()
+
+    arrived = asyncio.Event()
+    worker.default = begins(b"data: 1\n\n", also=die)
+    async with serving(house.app) as url, aiohttp.ClientSession() as client:
+        headers = {"x-api-key": KEY}
+        async with client.post(f"{url}/v1/messages", data=asking(), headers=headers) as got:
+            seen = [await got.content.readany()]
+            arrived.set()
+            with pytest.raises(aiohttp.ClientPayloadError):
+                await keep_reading(got, seen)
+    assert b"".join(seen).startswith(b"data: 1\n\n\n\nevent: error\ndata: ")
+
+
+async def keep_reading(response, seen):
+    async for piece in response.content.iter_any():
+        seen.append(piece)
+
+
+async def test_a_client_that_reads_nothing_is_dropped_and_holds_no_answer(tmp_path, worker):
+    """Its connection too, which uvicorn alone would keep for as long as the client likes."""
+    left, flooding = Moment(), []
+
+    async def flood(caller):
+        flooding.append(caller)
+        piece = chunk(b"x" * 2**20)
+        try:
+            for _ in range(1000):
+                await caller.write(piece)
+        except ConnectionError:
+            left()
+
+    config_dir = write_config(tmp_path, "ccproxy: {timeouts: {idle: 0.2}}")
+    worker.default = begins(kind="application/octet-stream", also=flood)
+    async with open_house(config_dir, worker.address) as house, serving(house.app) as url:
+        with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as client:
+            client.sendall(on_the_wire(asking()))
+            await left.comes()
+            await becomes(lambda: not house.app.in_flight)
+    assert flooding[0].written < 64 * 2**20
+    assert house.finished()["failed"]

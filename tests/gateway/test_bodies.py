@@ -1,0 +1,105 @@
+from collections.abc import Iterator
+
+import orjson
+import pytest
+
+from ccproxyd.errors import ProxyError, ValidationError
+from ccproxyd.gateway import bodies
+from ccproxyd.gateway.bodies import ClientGoneError, parse_body, read_body, with_model
+
+FORM = (
+    b'--XX\r\nContent-Disposition: form-data; name="model"\r\n\r\nwhisper\r\n'
+    b'--XX\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n'
+    b"Content-Type: audio/wav\r\n\r\n\x00\xff--not a boundary\r\n"
+    b'--XX\r\nContent-Disposition: form-data; name="prompt"\r\n\r\n%s\r\n--XX--\r\n'
+)
+
+
+def receiving(*messages):
+    left: Iterator[dict] = iter(messages)
+
+    async def receive():
+        return next(left)
+
+    return receive
+
+
+def piece(body, more):
+    return {"type": "http.request", "body": body, "more_body": more}
+
+
+@pytest.mark.anyio
+async def test_a_body_is_read_to_its_end():
+    assert (
+        await read_body(receiving(piece(b"a", True), piece(b"b", True), piece(b"", False))) == b"ab"
+    )
+    assert await read_body(receiving({"type": "http.request"})) == b""
+
+
+@pytest.mark.anyio
+async def test_a_client_that_leaves_in_the_middle_is_gone():
+    with pytest.raises(ClientGoneError):
+        await read_body(receiving(piece(b"a", True), {"type": "http.disconnect"}))
+
+
+@pytest.mark.anyio
+async def test_a_body_without_end_is_refused(monkeypatch):
+    monkeypatch.setattr(bodies, "MAX_BODY_BYTES", 3)
+    with pytest.raises(ProxyError) as refused:
+        await read_body(receiving(piece(b"ab", True), piece(b"cd", True)))
+    assert refused.value.code == 413
+
+
+@pytest.mark.parametrize("kind", ["application/json", "application/json; charset=utf-8", "", "?"])
+def test_json_is_json_whatever_it_is_called(kind):
+    assert parse_body(b'{"model": "haiku"}', kind) == {"model": "haiku"}
+
+
+@pytest.mark.parametrize("raw", [b"", b'{"canary": ', b'{"canary": \xff}', b'{"a": NaN, "canary"}'])
+def test_what_is_no_json_is_refused_by_its_place_and_not_quoted(raw):
+    with pytest.raises(ValidationError, match=r"not valid JSON: line \d+ column \d+") as refused:
+        parse_body(raw, "application/json")
+    assert "canary" not in str(refused.value)
+    assert refused.value.__suppress_context__
+
+
+@pytest.mark.parametrize("raw", [b"[]", b'"canary"', b"null", b"1"])
+def test_json_that_is_no_object_is_refused(raw):
+    with pytest.raises(ValidationError, match="must be a JSON object"):
+        parse_body(raw, "application/json")
+
+
+def test_a_nesting_without_end_is_refused():
+    with pytest.raises(ValidationError):
+        parse_body(b"[" * 100_000, "")
+
+
+def test_a_form_tells_its_text_fields_but_no_file():
+    kind = 'multipart/form-data; boundary="XX"'
+    assert parse_body(FORM % b"caf\xc3\xa9", kind) == {"model": "whisper", "prompt": "café"}
+
+
+def test_a_field_that_is_as_long_as_a_file_is_passed_over():
+    assert parse_body(FORM % (b"x" * 70_000), "multipart/form-data; boundary=XX") == {
+        "model": "whisper"
+    }
+
+
+@pytest.mark.parametrize("raw", [b"", b"no form at all", b"--XX\r\n\r\n--XX--"])
+def test_a_form_without_fields_says_nothing(raw):
+    assert parse_body(raw, "multipart/form-data; boundary=XX") == {}
+
+
+def test_a_form_without_a_boundary_is_refused():
+    with pytest.raises(ValidationError, match="no boundary"):
+        parse_body(FORM, "multipart/form-data")
+
+
+def test_an_urlencoded_form_is_read():
+    kind = "application/x-www-form-urlencoded"
+    assert parse_body(b"model=whisper&model=other&x=%20", kind) == {"model": "whisper", "x": " "}
+
+
+def test_a_body_can_ask_for_another_model():
+    raw = with_model({"model": "a", "messages": ["é"]}, "b")
+    assert orjson.loads(raw) == {"model": "b", "messages": ["é"]}

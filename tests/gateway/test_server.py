@@ -1,0 +1,397 @@
+import asyncio
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import aiohttp
+import pytest
+
+from ccproxyd.gateway import server as server_module
+from ccproxyd.gateway.server import _OverWire
+from tests.gateway.house import CANARY, KEY, OURS, asking, listen, on_the_wire, url_of, write_config
+from tests.gateway.process import gateway_inside, gateway_process
+from tests.gateway.scripted import (
+    PATIENCE,
+    Moment,
+    ScriptedWorker,
+    answers,
+    becomes,
+    begins,
+    chunk,
+    dies,
+    holds,
+    notes_leaving,
+)
+
+pytestmark = pytest.mark.anyio
+
+OWN = "ccproxy: {rules: [{label: think, rule: own_rules.Mine}]}"
+MATCHES = "class Mine:\n    def evaluate(self, request, config):\n        return True\n"
+RAISES = MATCHES.replace("return True", "raise ValueError(str(request.body))")
+
+
+@pytest.fixture
+def listener():
+    with listen() as listener:
+        yield listener
+
+
+@pytest.fixture
+async def worker(sockets):
+    async with ScriptedWorker(sockets / "1.0.sock") as worker:
+        yield worker
+
+
+@pytest.fixture
+async def client():
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+@pytest.fixture
+async def inside(listener):
+    async with gateway_inside(listener) as daemon:
+        yield daemon
+
+
+async def ask(client, listener, body=None, path="/v1/messages", **headers):
+    """Status and headers of an answer that was read to its end."""
+    url = url_of(listener) + path
+    headers = {"x-api-key": KEY, **headers}
+    async with client.post(url, data=asking() if body is None else body, headers=headers) as got:
+        await got.read()
+        return got.status, got.headers
+
+
+# From nothing to serving
+
+
+async def test_it_serves_what_is_committed(inside, listener, client, worker, config_dir):
+    await inside.serving(config_dir, worker)
+    status, headers = await ask(client, listener)
+    assert (status, headers["x-ccproxy-label"]) == (200, "claude-haiku-4-5")
+    finished = await inside.until("finished")
+    assert (finished["status"], finished["label"]) == (200, "claude-haiku-4-5")
+    assert (await inside.until("heartbeat"))["in_flight"] == 0
+
+
+async def test_it_does_not_accept_before(inside, listener, client, worker, config_dir):
+    early = asyncio.create_task(ask(client, listener))
+    assert (await inside.prepare(config_dir))["ok"]
+    assert "ready" not in [message["kind"] for message in inside.messages]
+    await inside.ask("commit")
+    await inside.until("ready")
+    await inside.publish(worker)
+    assert (await early)[0] == 200
+
+
+async def test_a_commit_may_bring_its_workers(inside, listener, client, worker, config_dir):
+    await inside.prepare(config_dir)
+    listed = {name: getattr(worker.address, name) for name in worker.address.__annotations__}
+    assert (await inside.ask("commit", workers=[listed]))["ok"]
+    assert (await ask(client, listener))[0] == 200
+
+
+async def test_nothing_can_be_done_before_there_is_a_config(inside):
+    for kind in ("commit", "workers", "explain", "drain"):
+        answer = await inside.ask(kind, workers=[], body={})
+        assert not answer["ok"]
+        assert answer["error"]["reason"]
+
+
+async def test_what_is_no_command_is_refused_and_what_is_broken_survived(inside, config_dir):
+    assert (await inside.ask("sing"))["error"]["reason"] == "unknown command"
+    reason = (await inside.ask("prepare"))["error"]["reason"]
+    assert reason == "internal error in the gateway: KeyError"
+    assert (await inside.prepare(config_dir))["ok"]
+
+
+# Configs come and go
+
+
+async def test_a_rule_that_does_not_load_is_named_and_nothing_is_prepared(inside, tmp_path):
+    answer = await inside.prepare(write_config(tmp_path, OWN, rules="import nowhere"))
+    assert not answer["ok"]
+    assert answer["error"]["path"] == "ccproxy.yaml: ccproxy.rules[0].rule"
+    assert "nowhere" in answer["error"]["reason"]
+    assert (await inside.ask("commit"))["error"]["reason"] == "nothing is prepared"
+
+
+async def test_a_broken_rule_leaves_the_old_table_and_a_mended_one_replaces_it(
+    inside, listener, client, worker, tmp_path
+):
+    async def label():
+        return (await ask(client, listener))[1]["x-ccproxy-label"]
+
+    await inside.serving(write_config(tmp_path, OWN, rules=MATCHES), worker)
+    assert await label() == "think"
+    broken = await inside.prepare(write_config(tmp_path, OWN, rules="class Mine: half writ"))
+    assert not broken["ok"]
+    assert await label() == "think"
+    await inside.put_in_force(write_config(tmp_path, OWN, rules=MATCHES.replace("True", "False")))
+    assert await label() == "claude-haiku-4-5"
+
+
+async def test_what_is_prepared_can_be_abandoned(inside, config_dir):
+    await inside.prepare(config_dir)
+    assert (await inside.ask("abandon"))["ok"]
+    assert not (await inside.ask("commit"))["ok"]
+
+
+async def test_a_rule_that_raises_is_counted_and_told_once_without_what_it_read(
+    inside, listener, client, worker, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(server_module, "HEARTBEAT_SECONDS", 0.02)
+    await inside.serving(write_config(tmp_path, OWN, rules=RAISES), worker)
+    for _ in range(2):
+        assert (await ask(client, listener))[1]["x-ccproxy-label"] == "claude-haiku-4-5"
+    counted = {"ccproxy.rules[0]": 2}
+    await inside.until("heartbeat", lambda beat: beat["rule_errors"] == counted)
+    logged = [one for one in inside.messages if one["kind"] == "log"]
+    assert [(one["rule"], one["error"]) for one in logged] == [("ccproxy.rules[0]", "ValueError")]
+    assert CANARY not in inside.heard_text()
+    await inside.put_in_force(tmp_path)
+    assert inside.gateway.rule_errors == {}
+
+
+async def test_a_conversation_stays_on_its_label_over_a_reload(
+    inside, listener, client, worker, tmp_path
+):
+    ours = OURS.replace("ThinkingRule", "ThinkingRule, sticky: true")
+    await inside.serving(write_config(tmp_path, ours), worker)
+    session = {"x-claude-code-session-id": "s"}
+    await ask(client, listener, asking(thinking={"type": "enabled"}), **session)
+    await inside.put_in_force(tmp_path)
+    assert (await ask(client, listener, **session))[1]["x-ccproxy-label"] == "think"
+
+
+# Workers come and go
+
+
+async def test_requests_wait_for_a_worker_and_are_told_why_if_none_comes(
+    inside, listener, client, worker, config_dir, monkeypatch
+):
+    await inside.serving(config_dir)
+    waiting = [asyncio.create_task(ask(client, listener)) for _ in range(3)]
+    await becomes(lambda: inside.gateway.app.pool.waiting == 3)
+    await inside.publish(worker)
+    assert [(await one)[0] for one in waiting] == [200, 200, 200]
+    await inside.publish(reason="the last worker was killed by SIGKILL")
+    monkeypatch.setattr("ccproxyd.gateway.lanes.litellm.WAIT_SECONDS", 0.0)
+    assert (await ask(client, listener))[0] == 503
+    assert inside.gateway.app.pool.reason == "the last worker was killed by SIGKILL"
+
+
+async def test_a_worker_that_is_replaced_finishes_and_is_then_idle(
+    inside, listener, client, worker, sockets, config_dir
+):
+    over = asyncio.Event()
+    worker.plays.append(holds(over, answers()))
+    async with ScriptedWorker(sockets / "2.0.sock", generation=2) as successor:
+        await inside.serving(config_dir, worker)
+        first = asyncio.create_task(ask(client, listener))
+        await worker.seen(1)
+        assert await inside.publish(successor) == {"1.0", "2.0"}
+        assert (await ask(client, listener))[0] == 200
+        assert len(successor.requests) == 1
+        assert "idle" not in [message["kind"] for message in inside.messages]
+        over.set()
+        assert (await first)[0] == 200
+        await inside.until("idle", lambda told: told["worker"] == "1.0")
+        assert await inside.publish(successor) == {"2.0"}
+        assert list(inside.gateway.app.lane._sessions) == ["2.0"]
+
+
+# What the daemon hears and asks
+
+
+async def test_a_decision_is_explained(inside, config_dir):
+    await inside.serving(config_dir)
+    asked = {"model": "x", "thinking": {"type": "adaptive"}}
+    answer = await inside.ask("explain", body=asked, headers={"X-Claude-Code-Session-Id": "s"})
+    assert (answer["ok"], answer["result"]["label"]) == (True, "think")
+    assert answer["result"]["session_id"] == "s"
+
+
+async def test_what_has_no_route_is_explained_as_that(inside, tmp_path):
+    models = "model_list: [{model_name: only, litellm_params: {model: openai/gpt-5}}]"
+    await inside.serving(write_config(tmp_path, "ccproxy: {}", models))
+    answer = await inside.ask("explain", body={"model": "x"})
+    assert answer["error"]["code"] == 404
+
+
+async def test_nothing_of_a_prompt_goes_over_the_wire(inside, listener, client, worker, tmp_path):
+    await inside.serving(write_config(tmp_path, OWN, rules=RAISES), worker)
+    worker.plays.append(dies(f"HTTP/1.1 200 OK\r\n{CANARY}".encode()))
+    await ask(client, listener)
+    worker.plays.append(answers(f'{{"error": "{CANARY}"}}'.encode(), 500))
+    await ask(client, listener)
+    assert (await ask(client, listener, f'{{"{CANARY}": '.encode()))[0] == 400
+    assert (await ask(client, listener, path=f"/{CANARY}"))[0] == 404
+    await inside.until("finished", lambda told: told["status"] == 400)
+    kinds = {message["kind"] for message in inside.messages}
+    assert {"log", "decided", "finished", "heartbeat"} <= kinds
+    assert CANARY not in inside.heard_text()
+    assert KEY not in inside.heard_text()
+
+
+async def test_a_librarys_complaint_is_told_without_its_words(inside):
+    logger = logging.Logger("library")
+    logger.addHandler(_OverWire(inside.gateway))
+    try:
+        raise KeyError(CANARY)
+    except KeyError:
+        logger.exception("cannot serve %s", CANARY)
+    logger.info("nothing of interest")
+    told = await inside.until("log")
+    assert (told["level"], told["logger"], told["error"]) == ("error", "library", "KeyError")
+    assert told["where"].startswith("test_server.py:")
+    assert CANARY not in inside.heard_text()
+
+
+# Leaving
+
+
+async def test_it_stops_when_its_requests_are_done(inside, listener, client, worker, config_dir):
+    over = asyncio.Event()
+    worker.default = holds(over, answers())
+    await inside.serving(config_dir, worker)
+    last = asyncio.create_task(ask(client, listener))
+    await worker.seen(1)
+    assert (await inside.ask("stop", seconds=PATIENCE))["ok"]
+    over.set()
+    assert (await last)[0] == 200
+    await asyncio.wait_for(inside.task, PATIENCE)
+
+
+async def test_what_takes_longer_than_a_stop_allows_is_cut_and_told_as_a_failure(
+    inside, listener, client, worker, config_dir
+):
+    left = Moment()
+    worker.default = begins(b"data: 1\n\n", also=notes_leaving(left))
+    await inside.serving(config_dir, worker)
+    url, headers = url_of(listener), {"x-api-key": KEY}
+    async with client.post(f"{url}/v1/messages", data=asking(), headers=headers) as got:
+        assert await got.content.readany() == b"data: 1\n\n"
+        await inside.ask("stop", seconds=600)
+        await inside.ask("stop", seconds=0)
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await got.read()
+    await left.comes()
+    assert (await inside.until("finished"))["failed"]
+    await asyncio.wait_for(inside.task, PATIENCE)
+
+
+async def test_a_client_that_takes_nothing_does_not_hold_up_a_stop(
+    inside, listener, worker, config_dir
+):
+    async def flood(caller):
+        await caller.write(chunk(b"x" * 2**26))
+
+    worker.default = begins(kind="application/octet-stream", also=flood)
+    await inside.serving(config_dir, worker)
+    with socket.create_connection(listener.getsockname()) as client:
+        client.sendall(on_the_wire(asking()))
+        await becomes(lambda: [one for one in connections(inside) if one.flow.write_paused])
+        await inside.ask("stop", seconds=0)
+        await asyncio.wait_for(inside.task, PATIENCE)
+    assert (await inside.until("finished"))["failed"]
+
+
+def connections(inside):
+    return inside.gateway.server.server_state.connections
+
+
+async def test_a_stop_before_the_first_config_is_heard(inside):
+    assert (await inside.ask("stop"))["ok"]
+    await asyncio.wait_for(inside.task, PATIENCE)
+
+
+async def test_a_daemon_that_dies_before_the_first_config_is_missed(inside):
+    inside.wire.close()
+    await asyncio.wait_for(inside.task, PATIENCE)
+
+
+async def test_without_a_wire_there_is_nothing_to_serve(listener):
+    await server_module.Gateway(listener).serve()
+
+
+# The process
+
+
+async def test_the_process_serves_and_goes_when_told_to(listener, client, worker, config_dir):
+    async with gateway_process(listener) as gateway:
+        await gateway.serving(config_dir, worker)
+        os.kill(gateway.process.pid, signal.SIGINT)
+        assert (await ask(client, listener, asking(thinking={"type": "adaptive"})))[0] == 200
+        beat = await gateway.until("heartbeat")
+        assert beat["rss_bytes"] > 0
+        gateway.wire.send({"kind": "stop", "seconds": PATIENCE})
+        assert await gateway.end() == (0, "")
+    assert worker.requests[0].json()["messages"][0]["content"] == CANARY
+
+
+async def test_the_process_never_imports_litellm(listener, config_dir):
+    async with gateway_process(listener) as gateway:
+        await gateway.serving(config_dir)
+        answer = await gateway.ask("explain", body={"messages": ["count me"]})
+        assert answer["result"]["token_count"] == 2
+    check = "import sys, ccproxyd.gateway.server; assert 'litellm' not in sys.modules"
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    await asyncio.to_thread(subprocess.run, [sys.executable, "-c", check], check=True, env=environ)
+
+
+async def test_the_process_does_not_outlive_its_daemon(listener, client, worker, config_dir):
+    async with gateway_process(listener) as gateway:
+        await gateway.serving(config_dir, worker)
+        assert (await ask(client, listener))[0] == 200
+        gateway.wire.close()
+        assert await gateway.end() == (0, "")
+
+
+async def test_one_gateway_replaces_another_and_no_request_is_lost(listener, worker, config_dir):
+    """Busy clients that keep their connections, a stream across the change, and new connections."""
+    more = asyncio.Event()
+
+    async def the_rest(caller):
+        await more.wait()
+        await caller.write(chunk(b"data: 2\n\n") + b"0\r\n\r\n")
+
+    async def keep_asking(statuses):
+        async with aiohttp.ClientSession() as client:
+            while not done.is_set():
+                statuses.append((await ask(client, listener))[0])
+
+    done, seen = asyncio.Event(), [[] for _ in range(4)]
+    async with gateway_process(listener) as old, gateway_process(listener) as new:
+        await old.serving(config_dir, worker)
+        async with aiohttp.ClientSession() as client, asyncio.TaskGroup() as group:
+            worker.plays.append(begins(b"data: 1\n\n", also=the_rest))
+            url, headers = url_of(listener), {"x-api-key": KEY}
+            stream = await client.post(f"{url}/v1/messages", data=asking(), headers=headers)
+            for statuses in seen:
+                group.create_task(keep_asking(statuses))
+            await new.serving(config_dir, worker)
+            old.wire.send({"kind": "drain", "seconds": 600})
+            await new.until("finished")
+            more.set()
+            assert await stream.read() == b"data: 1\n\ndata: 2\n\n"
+            assert await old.end() == (0, "")
+            served = len(new.messages)
+            await new.until("finished", lambda told: new.messages.index(told) >= served)
+            done.set()
+    assert all(set(statuses) == {200} for statuses in seen)
+    assert all(told["status"] == 200 for told in old.messages if told["kind"] == "finished")
+
+
+def test_the_arguments_are_named():
+    found = subprocess.run(
+        [sys.executable, "-m", "ccproxyd.gateway"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+    )
+    assert found.returncode == 2
+    assert b"--listener" in found.stderr
