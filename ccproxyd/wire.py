@@ -2,7 +2,8 @@
 
 `Wire` is an asyncio protocol: `send` never waits, `ask` sends a command and waits for its answer,
 and the end of the stream means that the other process is gone. It is the lifeline as well: a
-gateway or worker whose wire ends has lost its daemon and must not outlive it for long.
+gateway or worker whose wire ends has lost its daemon and must not outlive it for long. A process
+whose loop hangs would not notice, so `hold_on_to` watches the same socket from a thread.
 """
 
 from __future__ import annotations
@@ -10,7 +11,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import select
+import signal
 import socket
+import threading
+import time
 from collections.abc import Callable
 from typing import Any, Final, cast
 
@@ -111,3 +116,24 @@ async def connect(end: socket.socket, receive: Receiver) -> Wire:
     loop = asyncio.get_running_loop()
     _, wire = await loop.create_connection(lambda: Wire(receive), sock=end)
     return wire
+
+
+def hold_on_to(end: socket.socket, grace_seconds: float) -> None:
+    """End this process, at the latest so long after the other end of its wire is gone.
+
+    The loop normally notices first and leaves in good order; this is for the one that hangs.
+    """
+    copy = os.dup(end.fileno())
+    watching = threading.Thread(
+        target=_outlive, args=(copy, grace_seconds), name="lifeline", daemon=True
+    )
+    watching.start()
+
+
+def _outlive(descriptor: int, grace_seconds: float) -> None:
+    poll = select.poll()
+    # Only the hang-up: what arrives is the loop's to read.
+    poll.register(descriptor, getattr(select, "POLLRDHUP", 0))
+    poll.poll()
+    time.sleep(grace_seconds)
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -22,12 +22,14 @@ import uvloop
 
 from ccproxyd.channel import Message
 from ccproxyd.errors import EXIT_FAILED
-from ccproxyd.wire import Wire, connect
+from ccproxyd.wire import Wire, connect, hold_on_to
 from ccproxyd.worker import environment, logs
 from ccproxyd.worker.logs import Descriptors, Journal
 from ccproxyd.worker.order import Order, Orders, StartError, refusing
 
 _FAREWELL_SECONDS: Final = 5.0
+_ALONE_SECONDS: Final = 60.0
+"""Longer than a stop in good order: what is left then hangs."""
 
 _log = logging.getLogger(__name__)
 
@@ -147,6 +149,7 @@ def main(argv: Sequence[str]) -> int:
 
 def run(channel: socket.socket, load: Callable[[], Serve] = load) -> int:
     """Be a worker on this channel; the process's exit code."""
+    hold_on_to(channel, _ALONE_SECONDS)
     voice = Voice()
     voice.take_over()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
