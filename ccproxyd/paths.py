@@ -117,10 +117,10 @@ def _runtime(environ: Mapping[str, str], user_id: int, state: Path, macos: bool)
 
 def _short(wanted: Path, user_id: int) -> Path:
     """A socket's path has room for about 100 bytes (unix(7)); a deep home has not."""
-    import tempfile  # takes 20 ms of the command line's start, for a case that is rare
-
     if len(os.fsencode(wanted)) <= 60:
         return wanted
+    import tempfile  # takes 20 ms of the command line's start, for a case that is rare
+
     return Path(tempfile.gettempdir()) / f"ccproxyd-{user_id}"
 
 

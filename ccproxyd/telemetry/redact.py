@@ -12,6 +12,8 @@ import re
 from typing import Final
 
 MARK: Final = "[redacted]"
+_PASSES: Final = 4
+"""What one pass takes out may leave something that the next one knows."""
 
 _PATTERNS: Final = (
     # Keys by their makers' prefixes: Anthropic, OpenAI, OpenRouter (sk-), Google, GitHub, AWS,
@@ -34,15 +36,18 @@ _PRIVATE_KEY: Final = re.compile(
     r"-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,20}PRIVATE KEY-----|\Z)",
     re.DOTALL,
 )
-_COOKIE: Final = re.compile(r"(\bcookie\s*:\s*)[^'\"\n]+", re.IGNORECASE)
+# A header has several to the end of its line; a quoted one, and one that is done, are left alone.
+_COOKIE: Final = re.compile(
+    r"(cookie[ \t]*:[ \t]*+)(?!'[^'\n]*'|\"[^\"\n]*\"|\[redacted\])[^\n]+", re.IGNORECASE
+)
 
 # The end of the name is enough; to look for its beginning would cost the square of a long line.
 _NAMED: Final = re.compile(
     r"""(?ix)
     ( (?: api[_-]?key | (?:access|secret|private)key | [_-]key | authorization | token | secret
         | password | passwd | passphrase | credential s? | cookie ) \\* ['"]? \s* [:=] \s* )
-    ( \\+ (?P<mark> ['"] ) .*? \\ (?P=mark)
-    | '(?: \\. | [^'\\] )*' | "(?: \\. | [^"\\] )*" | [^\s,;)}&]+ )
+    (?: \\+ (?P<mark> ['"] ) .*? \\ (?P=mark)
+    | '(?: \\. | [^'\\] )*' | "(?: \\. | [^"\\] )*" | [^\s,;)}&] ) [^\s,;)}&]*
     """
 )
 
@@ -58,13 +63,22 @@ def redact(text: str) -> str:
     >>> redact("GET https://user:pw@host/v1?key=abc failed with sk-ant-1234567")
     'GET https://[redacted]@host/v1?[redacted] failed with [redacted]'
     """
+    for _ in range(_PASSES):
+        cleaned = _one_pass(text)
+        if cleaned == text:
+            break
+        text = cleaned
+    return text
+
+
+def _one_pass(text: str) -> str:
     text = _PRIVATE_KEY.sub(MARK, text)
+    text = _COOKIE.sub(_keep_name, text)
     text = _URL_USER.sub(rf"\1{MARK}@", text)
     text = _URL_QUERY.sub(rf"\1{MARK}", text)
     text = _BEARER.sub(MARK, text)
     for pattern in _PATTERNS:
         text = pattern.sub(MARK, text)
-    text = _COOKIE.sub(_keep_name, text)
     return _NAMED.sub(_keep_name, text)
 
 

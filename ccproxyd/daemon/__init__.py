@@ -1,0 +1,15 @@
+"""The root of `ccproxyd`: it owns the listener, the control socket, the config and all lives.
+
+    main         arguments, exit codes, the way in
+    instance     what only one process may own: the lock, the listener, the clients' key
+    commands     how each process of the house is started, and in which environment
+    house        the daemon at work: which lives there are, and what their events mean
+    change       reload and restart: from one config, one generation, one gateway to the next
+    operations   what each verb of the control API does, and what `status` tells
+
+The daemon is never on a request's path, so nothing here has to be fast; it has to be right.
+"""
+
+from ccproxyd.daemon.main import main
+
+__all__ = ["main"]

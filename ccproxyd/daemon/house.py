@@ -1,0 +1,675 @@
+"""The daemon at work: which lives there are, and what their events mean.
+
+    the gateway      one, or two while one replaces another
+    the generations  the workers of the config in force, and those that finish
+    the template     from which workers are forked, where they are
+    the provider     with `--demo` alone
+
+It is ready when the gateway accepts and a whole generation serves. What is in force (`loaded`) only
+changes in `change`. A failure that cannot be mended by trying again (a rule that does not load, a
+model that LiteLLM dropped) ends a daemon that is still starting, and nothing else.
+"""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import os
+import signal
+import socket
+import time
+from collections import deque
+from typing import Any, Final
+
+import anyio
+from anyio.abc import TaskGroup
+from attrs import define, field, frozen
+
+from ccproxyd import __version__
+from ccproxyd.config.load import Loaded
+from ccproxyd.control.server import serve
+from ccproxyd.daemon.commands import (
+    child_environment,
+    demo_command,
+    gateway_command,
+    template_command,
+    worker_command,
+)
+from ccproxyd.daemon.rendering import Rendering, check_models, new_seal
+from ccproxyd.errors import CcproxydError, ConfigError
+from ccproxyd.notify import Notifier, watchdog_seconds
+from ccproxyd.paths import Directories
+from ccproxyd.supervision.generations import Generation, GenerationFailedError, Generations
+from ccproxyd.supervision.lifecycle import Life, Limits, State, Wanted
+from ccproxyd.supervision.process import Child, spawn
+from ccproxyd.supervision.supervisor import Supervised
+from ccproxyd.supervision.template import (
+    ForkRefusedError,
+    Template,
+    become_subreaper,
+)
+from ccproxyd.telemetry.logs import Logger
+from ccproxyd.telemetry.redact import is_stack_line, redact
+from ccproxyd.telemetry.stats import Stats
+from ccproxyd.wire import WireClosedError
+
+REMEMBERED_LINES: Final = 30
+_PUBLISH_SECONDS: Final = 5.0
+RECYCLE_SECONDS: Final = 60.0
+"""A worker younger than this has not grown: its limit is too low."""
+FAREWELL_SECONDS: Final = 15.0
+"""LiteLLM reports its last prices in up to 5 s and shuts down in up to 10."""
+_LOGGED: Final = (
+    "request_id label rule model call_type status failed resent input_tokens output_tokens "
+    "cache_read_tokens latency_ms first_byte_ms"
+).split()
+
+
+@frozen
+class Owned:
+    """What was taken before anything started."""
+
+    directories: Directories
+    host: str
+    port: int
+    listener: socket.socket
+    passed: bool
+    """The listener came from the service manager."""
+    control: socket.socket
+    keys: tuple[str, ...] = field(repr=False)
+    demo: socket.socket | None
+    fixed_address: bool
+    """Host or port were given as arguments: the config's do not matter."""
+
+    @property
+    def address(self) -> tuple[str, int]:
+        host, port = self.listener.getsockname()[:2]
+        return str(host), int(port)
+
+
+@define(eq=False)
+class House:
+    """Everything that lives, and what is in force."""
+
+    owned: Owned
+    loaded: Loaded
+    log: Logger
+    notifier: Notifier
+    state: str = "starting"
+    started: float = field(factory=time.monotonic)
+    stats: Stats = field(factory=lambda: Stats(_utc_now()))
+    gateways: list[Supervised] = field(factory=list)
+    generations: Generations = field(init=False)
+    template: Template | None = None
+    demo: Supervised | None = None
+    last_number: int = 0
+    restarts_total: int = 0
+    last_exit: str | None = None
+    last_reload: dict[str, Any] | None = None
+    words: dict[str, deque[str]] = field(factory=dict, repr=False)
+    error: CcproxydError | None = None
+    ending: anyio.Event = field(factory=anyio.Event)
+    changing: anyio.Lock = field(factory=anyio.Lock)
+    group: TaskGroup = field(init=False, repr=False)
+    recycling: set[int] = field(factory=set)
+    """The generations of which one worker is being exchanged."""
+
+    @property
+    def gateway(self) -> Supervised:
+        """The one that takes new connections."""
+        return self.gateways[-1]
+
+    @property
+    def generation_number(self) -> int:
+        current = self.generations.current
+        return current.number if current else 0
+
+    async def run(self) -> int:
+        """Live until told to stop.
+
+        Raises:
+            CcproxydError: it could not start.
+        """
+        from ccproxyd.daemon.operations import Operations
+
+        async with anyio.create_task_group() as group:
+            self.group = group
+            self.generations = Generations(group)
+            group.start_soon(serve, self.owned.control, Operations(self))
+            group.start_soon(self._follow_signals)
+            group.start_soon(self._feed_watchdog)
+            await self._start()
+            await self.ending.wait()
+            await self._shut_down()
+            group.cancel_scope.cancel()
+        if self.error is not None:
+            raise self.error
+        return 0
+
+    def end(self, error: CcproxydError | None = None) -> None:
+        """Begin to stop; the first reason is kept."""
+        if not self.ending.is_set():
+            self.error = error
+            self.state = "stopping"
+            self.ending.set()
+
+    # -- starting
+
+    async def _start(self) -> None:
+        for warning in self.loaded.warnings:
+            self.log("warning", warning)
+        self.notifier.starting("starting LiteLLM", seconds=Limits().start + 30)
+        if self.owned.demo is not None:
+            self.demo = Supervised("demo", self._launch_demo, _DemoCallbacks(self))
+            self.group.start_soon(self.demo.run)
+        become_subreaper()
+        self.group.start_soon(self.new_gateway().run)
+        generation = self.new_generation(self.loaded, again=True)
+        self.generations.begin(generation)
+        self.generations.take_over(generation)
+        self.group.start_soon(self._first_ready, generation)
+
+    async def _first_ready(self, generation: Generation) -> None:
+        try:
+            await generation.serving()
+            check_models(self.loaded, generation.models)
+            await self.gateway.ready.wait()
+        except GenerationFailedError:
+            return  # it was told to stop before it was ready
+        except ConfigError as error:
+            self.end(error)
+        else:
+            if self.state == "starting":
+                self._be_ready()
+
+    def _be_ready(self) -> None:
+        self.state = "ready"
+        host, port = self.owned.address
+        self.log(
+            "info",
+            "ready",
+            version=__version__,
+            listen=f"{host}:{port}",
+            labels=[target.name for target in self.loaded.litellm.targets()],
+            seconds=round(time.monotonic() - self.started, 2),
+        )
+        self.notifier.ready(f"serving on {host}:{port}")
+        if self.owned.demo is not None:
+            _invite(f"http://{host}:{port}", self.owned.keys[0])
+
+    # -- the gateway
+
+    def new_gateway(self) -> Supervised:
+        life = Supervised("gateway", self._launch_gateway, _GatewayCallbacks(self), self._limits())
+        self.gateways.append(life)
+        return life
+
+    async def _launch_gateway(self, life: Supervised) -> Child:
+        environ = child_environment(os.environ, self.loaded.environ)
+        command = gateway_command(environ, self.owned.listener.fileno())
+        child = await spawn(command, life.receive, lambda line: self.said(life, line))
+        self.group.start_soon(self._configure, child)
+        return child
+
+    async def _configure(self, child: Child) -> None:
+        """A gateway's first config is the one in force; without it the gateway is of no use."""
+        try:
+            await self.prepare(child, self.loaded)
+            await child.ask({"kind": "commit"})
+        except WireClosedError:
+            return
+        except CcproxydError as error:
+            if self.state == "starting":
+                self.end(error)
+            else:
+                self.log("error", "cannot start the gateway", because=str(error))
+                child.signal(signal.SIGKILL)
+
+    async def prepare(self, child: Child, loaded: Loaded) -> None:
+        """Have a gateway build the table of a config, without using it yet.
+
+        Raises:
+            ConfigError: it cannot be built; the field, and why.
+        """
+        order = {
+            "kind": "prepare",
+            "config": loaded.to_message(),
+            "config_dir": str(self.owned.directories.config),
+            "keys": self.keys_for(loaded),
+        }
+        answer = await child.ask(order)
+        if not answer["ok"]:
+            raise _refusal(answer["error"])
+
+    def keys_for(self, loaded: Loaded) -> list[str]:
+        """A key that the config names replaces the one of the start."""
+        configured = loaded.litellm.master_key
+        return [configured] if configured else list(self.owned.keys)
+
+    # -- the workers
+
+    def new_generation(self, loaded: Loaded, *, again: bool) -> Generation:
+        """Workers for a config, not yet started. `again`: a failed first start is retried."""
+        self.last_number += 1
+        number = self.last_number
+        rendering = Rendering.of(loaded, number, new_seal(), self.owned.directories)
+        generation = Generation(number, rendering)
+        for _ in range(loaded.settings.workers.count):
+            worker = self._worker(generation, rendering, self._limits(loaded), again=again)
+            generation.workers.append(worker)
+        return generation
+
+    def _worker(
+        self, generation: Generation, rendering: Rendering, limits: Limits, *, again: bool
+    ) -> Supervised:
+        generation.started += 1
+        return Supervised(
+            f"{generation.number}.{generation.started - 1}",
+            lambda life: self._launch_worker(life, rendering),
+            _WorkerCallbacks(self, generation, rendering),
+            limits,
+            Life(again=again),
+        )
+
+    def check_memory(
+        self, generation: Generation, rendering: Rendering, worker: Supervised
+    ) -> None:
+        """LiteLLM keeps what it has answered; a worker that has grown too large is exchanged."""
+        limit = self.loaded.settings.workers.max_rss_mb * 1024 * 1024
+        too_large = worker.vital_signs.get("rss_bytes", 0) > limit
+        settled = anyio.current_time() - worker.started_at > RECYCLE_SECONDS
+        idle = generation.number not in self.recycling and worker.state is State.READY
+        if too_large and settled and idle:
+            self.group.start_soon(self.recycle, generation, rendering, worker)
+
+    async def recycle(
+        self, generation: Generation, rendering: Rendering, worker: Supervised
+    ) -> None:
+        """Exchange one worker for a new one, which takes over before the old one drains."""
+        self.recycling.add(generation.number)
+        try:
+            size = worker.vital_signs.get("rss_bytes")
+            self.log("info", "recycling a worker", process=worker.name, rss_bytes=size)
+            new = self._worker(generation, rendering, worker.limits, again=False)
+            if not await self.generations.exchange(generation, worker, new):
+                self.log("error", "cannot recycle a worker", because=new.last_exit)
+        finally:
+            self.recycling.discard(generation.number)
+
+    async def _launch_worker(self, life: Supervised, rendering: Rendering) -> Child:
+        rendering.write()
+        rendering.clear_socket(life.name)
+        child = await self._new_worker(life, rendering)
+        child.send(rendering.order(life.name))
+        return child
+
+    async def _new_worker(self, life: Supervised, rendering: Rendering) -> Child:
+        environ = child_environment(os.environ, rendering.environ)
+
+        def said(line: str) -> None:
+            self.said(life, line)
+
+        if rendering.forks:
+            try:
+                template = self.template_for(environ)
+                await template.usable()
+                return await template.fork(life.name, environ, life.receive, said)
+            except ForkRefusedError as error:
+                if rendering.start_method == "fork" or self.state == "stopping":
+                    raise
+                self.log("warning", "cannot fork a worker, so spawning it", because=str(error))
+        return await spawn(worker_command(environ), life.receive, said)
+
+    # -- the template
+
+    def template_for(self, environ: dict[str, str]) -> Template:
+        """The template; a new one when what LiteLLM reads at its import may have changed."""
+        if self.template is None or self.template.environ != environ:
+            return self.new_template(environ)
+        return self.template
+
+    def new_template(self, environ: dict[str, str]) -> Template:
+        """Start a template; the one before it goes, and its workers become our own children."""
+        before = self.template
+        callbacks = _TemplateCallbacks(self)
+        life = Supervised("template", self._launch_template, callbacks)
+        self.template = Template(life, environ)
+        self.group.start_soon(life.run)
+        if before is not None:
+            before.life.want(Wanted.DOWN)
+        return self.template
+
+    async def _launch_template(self, life: Supervised) -> Child:
+        environ = self.template.environ if self.template else {}
+        return await spawn(
+            template_command(environ), life.receive, lambda line: self.said(life, line)
+        )
+
+    def _limits(self, loaded: Loaded | None = None) -> Limits:
+        workers = (loaded or self.loaded).settings.workers
+        return Limits(
+            drain=workers.drain_seconds, stop=workers.stop_seconds, farewell=FAREWELL_SECONDS
+        )
+
+    async def publish(self) -> None:
+        """Tell every gateway which workers take requests."""
+        with anyio.move_on_after(_PUBLISH_SECONDS):
+            # The newest first: a lame duck that hangs must not keep it waiting.
+            for gateway in self.gateways[::-1]:
+                if gateway.state in (State.READY, State.DRAINING):
+                    await self._tell(gateway, self.workers_message())
+
+    async def _tell(self, gateway: Supervised, message: dict[str, Any]) -> None:
+        try:
+            await self.tell_workers(gateway, message)
+        except WireClosedError:
+            return  # whoever takes its place is told when it is ready
+
+    async def tell_workers(self, gateway: Supervised, message: dict[str, Any]) -> dict[str, Any]:
+        """Send a gateway a list of workers, and note what it has in hand once it knows."""
+        if gateway.child is None:
+            raise WireClosedError
+        self.generations.asked(gateway)
+        answer = await gateway.child.ask(message)
+        if answer["ok"]:
+            self.generations.held(gateway, answer["workers"])
+        return answer
+
+    def workers_message(self, generation: Generation | None = None) -> dict[str, Any]:
+        serving = generation or self.generations.current
+        ready = serving.ready_workers() if serving else []
+        return {
+            "kind": "workers",
+            "workers": [serving.rendering.address(worker.name) for worker in ready]
+            if serving
+            else [],
+            "reason": self.last_exit and f"the last worker {self.last_exit}",
+        }
+
+    # -- what is heard
+
+    def said(self, life: Supervised, line: str) -> None:
+        """A line of a child's own output: free text, so only of one that has not served yet."""
+        if life.life.was_ready and not is_stack_line(line):
+            return
+        text = redact(line)
+        self.words.setdefault(life.name, deque(maxlen=REMEMBERED_LINES)).append(text)
+        self.log("info", "output", process=life.name, line=text)
+
+    def count_exit(self, life: Supervised) -> None:
+        """A process ended; whether that was asked for is in its state."""
+        asked = life.state in (State.STOPPING, State.DRAINING, State.DOWN)
+        if asked or self.state == "stopping":
+            self.log("info", "process has gone", process=life.name, how=life.last_exit)
+            self.words.pop(life.name, None)
+            return
+        reason = (life.failure or {}).get("reason")
+        self.last_exit = f"{life.name}: {reason or life.last_exit}"
+        self.restarts_total += 1
+        self.log(
+            "error",
+            f"cannot keep {_kind(life)} running",
+            because=reason or life.last_exit,
+            process=life.name,
+            last_words=(life.failure or {}).get("last_words") or None,
+        )
+
+    def heard_log(self, life: Supervised, message: dict[str, Any]) -> None:
+        facts = {name: value for name, value in message.items() if name not in _ENVELOPE}
+        event = message.get("event") or message.get("text") or "a library has logged something"
+        printed = message.get("logger") in ("stdout", "stderr")
+        level = "debug" if printed else message.get("level", "info")
+        self.log(level, event, **{**facts, "process": life.name})
+
+    def heard_finished(self, message: dict[str, Any]) -> None:
+        self.stats.finished(message)
+        if self.loaded.settings.logging.enable_post_api_call:
+            self.log("info", "request", **{name: message.get(name) for name in _LOGGED})
+
+    def complaints(self) -> list[str]:
+        """What is not as it should be, for whoever asks how it is."""
+        lives = [self.gateway, *(worker for _, worker in self.generations.workers())]
+        dying = [
+            f"{_kind(life)} keeps dying: {life.last_exit}; its last words: {self._words_of(life)}"
+            for life in lives
+            if life.is_degraded
+        ]
+        return [*dying, *self._about_litellm()]
+
+    def _words_of(self, life: Supervised) -> str:
+        told = (life.failure or {}).get("last_words")
+        return told or "\n".join(self.words.get(life.name, ())) or "none"
+
+    def _about_litellm(self) -> list[str]:
+        imported = self.template.litellm if self.template else None
+        installed = installed_litellm()
+        if imported is None or imported == installed:
+            return []
+        return [
+            f"LiteLLM {installed} is installed, {imported} is running;"
+            " `ccproxyctl restart` takes it up"
+        ]
+
+    # -- signals and the service manager
+
+    async def _follow_signals(self) -> None:
+        from ccproxyd.daemon.change import reload
+
+        told = 0
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+            async for number in signals:
+                if number == signal.SIGHUP:
+                    self.group.start_soon(_reload_aside, self, reload)
+                    continue
+                told += 1
+                self.end()
+                if told > 1:
+                    self._kill_all()
+
+    async def _feed_watchdog(self) -> None:
+        interval = watchdog_seconds(os.environ, os.getpid())
+        while interval is not None:
+            self.notifier.alive()
+            await anyio.sleep(interval / 3)
+
+    # -- stopping
+
+    async def _shut_down(self) -> None:
+        """Answer what is in flight, within `stop_seconds`; then everything goes."""
+        self.notifier.stopping()
+        self.log("info", "stopping")
+        self.owned.listener.close()
+        limits = self._limits()
+        grace = limits.stop + limits.farewell + limits.kill
+        with anyio.move_on_after(grace):
+            await self._down(self.gateways)
+            for helper in self._helpers():
+                helper.want(Wanted.DOWN)
+            await self._down([worker for _, worker in self.generations.workers()])
+            await self._down(self._helpers())
+        self._kill_all()
+        self.log("info", "stopped")
+
+    async def _down(self, lives: list[Supervised]) -> None:
+        for life in lives:
+            life.want(Wanted.DOWN)
+        for life in list(lives):
+            await life.gone.wait()
+
+    def _kill_all(self) -> None:
+        workers = [worker for _, worker in self.generations.workers()]
+        for life in [*self.gateways, *workers, *self._helpers()]:
+            if life.child is not None:
+                life.child.signal(signal.SIGKILL)
+
+    def _helpers(self) -> list[Supervised]:
+        template = [self.template.life] if self.template else []
+        return [*template, *([self.demo] if self.demo else [])]
+
+    # -- the demo's provider
+
+    async def _launch_demo(self, life: Supervised) -> Child:
+        if self.owned.demo is None:
+            raise CcproxydError("the demo has no listener")
+        command = demo_command(child_environment(os.environ), self.owned.demo.fileno())
+        return await spawn(command, life.receive, lambda line: self.said(life, line))
+
+
+_ENVELOPE: Final = frozenset({"kind", "level", "event", "text"})
+
+
+@frozen
+class _Callbacks:
+    """What the lives of one kind have in common."""
+
+    house: House = field(repr=False)
+
+    async def ready(self, life: Supervised) -> None:
+        self.house.log("debug", "process is ready", process=life.name)
+
+    async def withdrawn(self, life: Supervised) -> None:
+        self.house.log("debug", "process leaves", process=life.name)
+
+    def exited(self, life: Supervised) -> None:
+        self.house.count_exit(life)
+
+    def heard(self, life: Supervised, message: dict[str, Any]) -> None:
+        if message["kind"] == "log":
+            self.house.heard_log(life, message)
+
+
+class _DemoCallbacks(_Callbacks):
+    """The provider of `--demo` is nobody else's business."""
+
+
+class _TemplateCallbacks(_Callbacks):
+    """Events of a template that has been replaced concern nobody but its own waiters."""
+
+    def _of(self, life: Supervised) -> Template | None:
+        template = self.house.template
+        return template if template is not None and template.life is life else None
+
+    async def ready(self, life: Supervised) -> None:
+        await super().ready(life)
+        if template := self._of(life):
+            template.ready()
+
+    def exited(self, life: Supervised) -> None:
+        super().exited(life)
+        if template := self._of(life):
+            template.lost()
+
+    def heard(self, life: Supervised, message: dict[str, Any]) -> None:
+        super().heard(life, message)
+        if template := self._of(life):
+            template.heard(message)
+
+
+class _GatewayCallbacks(_Callbacks):
+    async def ready(self, life: Supervised) -> None:
+        await super().ready(life)
+        await self.house.publish()
+
+    async def withdrawn(self, life: Supervised) -> None:
+        """One that hangs is not waited for: the next one accepts while its stacks are written."""
+        await super().withdrawn(life)
+        if life.state is State.KILLING and life is self.house.gateway:
+            self.house.group.start_soon(self.house.new_gateway().run)
+            life.want(Wanted.DOWN)
+
+    def exited(self, life: Supervised) -> None:
+        super().exited(life)
+        self.house.generations.gateway_left(life)
+        if life is self.house.gateway:
+            self.house.stats.lost()
+        elif life in self.house.gateways and life.life.wanted is not Wanted.UP:
+            self.house.gateways.remove(life)
+
+    def heard(self, life: Supervised, message: dict[str, Any]) -> None:
+        super().heard(life, message)
+        match message["kind"]:
+            case "decided":
+                self.house.stats.decided(message)
+            case "finished":
+                self.house.heard_finished(message)
+            case "idle":
+                self.house.generations.idle(life, message["worker"])
+            case "heartbeat":
+                self.house.generations.held(life, message["workers"])
+
+
+@frozen
+class _WorkerCallbacks(_Callbacks):
+    generation: Generation = field(repr=False)
+    rendering: Rendering = field(repr=False)
+
+    async def ready(self, life: Supervised) -> None:
+        await super().ready(life)
+        if self.generation is self.house.generations.current:
+            await self.house.publish()
+
+    async def withdrawn(self, life: Supervised) -> None:
+        await super().withdrawn(life)
+        if self.generation is self.house.generations.current:
+            await self.house.publish()
+        self.house.generations.let_go()
+
+    def heard(self, life: Supervised, message: dict[str, Any]) -> None:
+        super().heard(life, message)
+        match message["kind"]:
+            case "ready":
+                self.generation.models = frozenset(message["models"])
+            case "priced":
+                self.house.stats.priced(message)
+            case "heartbeat":
+                self.house.check_memory(self.generation, self.rendering, life)
+
+
+def _refusal(error: dict[str, Any]) -> CcproxydError:
+    """What a gateway answered to `prepare`, as the exception it was there."""
+    if "path" in error:
+        return ConfigError(error["path"], error["reason"], error.get("hint"))
+    return CcproxydError(error["reason"])
+
+
+async def _reload_aside(house: House, reload: Any) -> None:
+    """SIGHUP has nobody to answer to: the outcome is in the log and in `status`."""
+    try:
+        await reload(house)
+    except CcproxydError:
+        return  # told already
+    except Exception as error:
+        # A fault of ours must not end what works.
+        house.log("error", "cannot reload", because=f"internal error: {type(error).__name__}")
+
+
+def installed_litellm() -> str | None:
+    """The version on disk, without importing it."""
+    try:
+        return importlib.metadata.version("litellm")
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _invite(url: str, key: str) -> None:
+    """With `--demo`: what to try, for a person at a terminal."""
+    body = '{"model":"claude-haiku-4-5","max_tokens":64,'
+    body += '"messages":[{"role":"user","content":"hello"}]}'
+    text = f"""
+try it in another terminal:
+
+  curl -si {url}/v1/messages -H 'x-api-key: {key}' \\
+    -H 'content-type: application/json' -d '{body}'
+
+the x-ccproxy-* headers of the answer say how it was routed; ^C ends the demo
+
+"""
+    os.write(2, text.encode())
+
+
+def _kind(life: Supervised) -> str:
+    return f"worker {life.name}" if life.name[0].isdigit() else f"the {life.name}"
+
+
+def _utc_now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,0 +1,363 @@
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import stat
+from typing import Any
+
+import anyio
+import pytest
+
+from ccproxyd.daemon import house as house_module
+from ccproxyd.daemon.house import House
+from ccproxyd.errors import ConfigError
+from ccproxyd.supervision import backoff
+from ccproxyd.supervision.lifecycle import Event, State, Wanted
+from tests.daemon.dolls import Idle, Street, ask_gateway, gateway_lists, only_worker, raised
+from tests.supervision.children import life_of, reaches
+
+pytestmark = pytest.mark.anyio
+
+REQUEST = {
+    "request_id": "r1",
+    "label": "default",
+    "rule": "default",
+    "model": "anthropic/claude-sonnet-5",
+    "prompt": "what nobody else may read",
+    "status": 200,
+    "failed": False,
+    "latency_ms": 5.0,
+    "output_tokens": 7,
+}
+
+
+@pytest.fixture
+def _no_delay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backoff, "FIRST_SECONDS", 0.001)
+
+
+async def test_a_house_is_ready_when_gateway_and_workers_are(street: Street) -> None:
+    async with street.ready() as house:
+        assert house.state == "ready"
+        assert (await ask_gateway(house))["workers"] == ["1.0"]
+        assert street.facts("ready")[0]["labels"] == ["default"]
+    assert street.notified[:2] == ["EXTEND_TIMEOUT_USEC=150000000", "READY=1"]
+
+
+async def test_a_house_leaves_nothing_behind(street: Street) -> None:
+    async with street.ready() as house:
+        files = sorted(file.name for file in street.directories.runtime.iterdir())
+        assert any(name.endswith(".yaml") for name in files)
+        pids = [life.child.pid for life in (house.gateway, only_worker(house)) if life.child]
+    assert list(street.directories.runtime.iterdir()) == []
+    assert house.owned.listener.fileno() == -1
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+    assert street.notified[-1] == "STOPPING=1"
+    assert [event for _, event, _ in street.records][-1] == "stopped"
+
+
+async def test_what_workers_are_given_is_for_the_owner_alone(street: Street) -> None:
+    async with street.ready():
+        for file in street.directories.runtime.glob("worker-*"):
+            assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+async def test_warnings_of_the_config_are_logged(street: Street) -> None:
+    street.config.write(models=("think",))
+    async with street.ready() as house:
+        warnings = [event for level, event, _ in street.records if level == "warning"]
+        assert warnings == list(house.loaded.warnings) != []
+
+
+@pytest.mark.usefixtures("_no_delay")
+async def test_a_worker_that_is_killed_is_replaced_and_the_gateway_is_told(street: Street) -> None:
+    async with street.ready() as house:
+        worker = only_worker(house)
+        assert worker.child is not None
+        worker.child.signal(signal.SIGKILL)
+        told = await street.logged("cannot keep worker 1.0 running")
+        assert told["because"] == "killed by SIGKILL"
+        await street.logged("process is ready", times=3)
+        await gateway_lists(house, "1.0")
+        assert house.restarts_total == 1
+        assert house.last_exit == "1.0: killed by SIGKILL"
+
+
+@pytest.mark.usefixtures("_no_delay")
+async def test_a_worker_that_crashed_still_drains_as_long_as_the_gateway_has_it(
+    street: Street,
+) -> None:
+    async with street.ready() as house:
+        worker = only_worker(house)
+        assert worker.child is not None
+        worker.child.signal(signal.SIGKILL)
+        await street.logged("process is ready", times=3)
+        await gateway_lists(house, "1.0")
+        await ask_gateway(house, hold=True)
+        worker.want(Wanted.DRAIN)
+        await reaches(worker, State.DRAINING)
+        await anyio.wait_all_tasks_blocked()
+        await ask_gateway(house)
+        assert worker.state is State.DRAINING
+        await ask_gateway(house, hold=False)
+        await worker.gone.wait()
+
+
+@pytest.mark.usefixtures("_no_delay")
+async def test_a_gateway_that_is_killed_gets_config_and_workers_again(street: Street) -> None:
+    async with street.ready() as house:
+        await ask_gateway(house, say=[{"kind": "decided", "request_id": "r1", "routing_ms": 1.0}])
+        assert house.stats.to_json()["in_flight"] == 1
+        assert house.gateway.child is not None
+        house.gateway.child.signal(signal.SIGKILL)
+        await street.logged("cannot keep the gateway running")
+        assert house.stats.to_json()["in_flight"] == 0
+        await street.logged("process is ready", times=3)
+        await gateway_lists(house, "1.0")
+        assert (await ask_gateway(house))["heard"][:3] == ["prepare", "commit", "workers"]
+
+
+async def test_a_gateway_that_hangs_is_replaced_before_it_is_dead(street: Street) -> None:
+    async with street.ready() as house:
+        old = house.gateway
+        old.happened(Event.HUNG)
+        await street.until(lambda: house.gateway is not old)
+        await house.gateway.ready.wait()
+        await old.gone.wait()
+        assert house.gateways == [house.gateway]
+
+
+async def test_a_rule_that_does_not_load_ends_a_daemon_that_starts(street: Street) -> None:
+    street.config.idle(Idle.REFUSED)
+    error = await raised(street.house())
+    assert isinstance(error, ConfigError)
+    assert str(error) == "ccproxy.yaml: ccproxy.rules[0]: bad; did you mean 'good'?"
+
+
+async def test_a_fault_of_the_gateways_ends_a_daemon_that_starts(street: Street) -> None:
+    street.config.idle(Idle.REFUSED_WITHOUT_A_PLACE)
+    error = await raised(street.house())
+    assert (str(error), error.exit_code) == ("internal error", 1)
+
+
+async def test_a_model_that_litellm_dropped_ends_a_daemon_that_starts(street: Street) -> None:
+    street.config.write(doll="drops", model="google/gemini-3")
+    error = await raised(street.house())
+    assert isinstance(error, ConfigError)
+    assert error.path == "config.yaml: model_list[0].litellm_params.model"
+    assert error.hint == "gemini/gemini-3"
+
+
+@pytest.mark.usefixtures("_no_delay")
+async def test_workers_that_do_not_come_up_are_tried_again_and_complained_about(
+    street: Street,
+) -> None:
+    street.config.write(doll="failed")
+    async with street.built() as house:
+        await street.logged("cannot keep worker 1.0 running", times=6)
+        assert house.state == "starting"
+        [complaint] = house.complaints()
+        assert "worker 1.0 keeps dying" in complaint
+        assert "ValueError: gpt-99" in complaint or "importing" in complaint
+    assert "READY=1" not in street.notified
+
+
+async def test_a_house_may_be_told_to_stop_before_it_is_ready(street: Street) -> None:
+    street.config.write(doll="mute")
+    async with street.built() as house:
+        await house.gateway.ready.wait()
+    assert "READY=1" not in street.notified
+    assert house.state == "stopping"
+
+
+async def test_workers_that_get_ready_while_the_house_stops_come_too_late(street: Street) -> None:
+    async with street.ready() as house:
+        house.end()
+        generation = house.generations.current
+        assert generation is not None
+        house.owned.listener.close()
+        await house._first_ready(generation)
+        assert house.state == "stopping"
+    assert street.notified.count("READY=1") == 1
+
+
+async def test_the_first_reason_to_end_is_kept(street: Street) -> None:
+    house = street.house()
+    house.end(ConfigError("a", "b"))
+    house.end(ConfigError("c", "d"))
+    assert str(house.error) == "a: b"
+    house.owned.listener.close()
+    house.owned.control.close()
+
+
+async def test_sigterm_ends_the_house(street: Street) -> None:
+    async with street.ready() as house:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await house.ending.wait()
+    assert house.error is None
+
+
+async def test_a_second_sigterm_does_not_wait_for_anybody(street: Street) -> None:
+    street.config.write(doll="deaf")
+    async with street.ready() as house:
+        worker = only_worker(house)
+        os.kill(os.getpid(), signal.SIGINT)
+        await reaches(worker, State.STOPPING)
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert worker.last_exit == "killed by SIGKILL"
+
+
+async def test_sighup_is_a_reload(street: Street) -> None:
+    async with street.ready():
+        street.config.write(ours={"debug": True})
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert (await street.logged("reloaded"))["what"] == "rules"
+
+
+async def test_a_reload_by_sighup_that_fails_ends_nothing(street: Street) -> None:
+    async with street.ready() as house:
+        street.config.write(ours={"prot": 1})
+        os.kill(os.getpid(), signal.SIGHUP)
+        told = await street.logged("cannot reload")
+        assert "did you mean 'port'" in told["because"]
+        assert house.state == "ready"
+
+
+async def test_a_reload_by_sighup_with_a_fault_of_ours_ends_nothing(street: Street) -> None:
+    async def reload(_: House) -> None:
+        raise KeyError("what the user asked")
+
+    async with street.ready() as house:
+        await house_module._reload_aside(house, reload)
+        assert street.facts("cannot reload") == [{"because": "internal error: KeyError"}]
+
+
+async def test_what_a_worker_prints_is_logged_until_it_has_served(street: Street) -> None:
+    async with street.ready() as house:
+        worker = only_worker(house)
+        [told] = street.facts("output")
+        assert told == {
+            "process": "1.0",
+            "line": "importing ['default'] api_key=[redacted]",
+        }
+        house.said(worker, "what the user asked")
+        house.said(worker, '  File "app.py", line 7 in serve')
+        assert [facts["line"] for facts in street.facts("output")][1:] == [
+            '  File "app.py", line 7 in serve'
+        ]
+
+
+async def test_what_a_process_logs_is_logged_under_its_name(street: Street) -> None:
+    message = {"kind": "log", "level": "error", "event": "cannot x", "where": "a:1", "process": 7}
+    async with street.ready() as house:
+        await ask_gateway(house, say=[message, {"kind": "log", "logger": "stdout", "text": "hm"}])
+        assert street.facts("cannot x") == [{"where": "a:1", "process": "gateway"}]
+        assert ("debug", "hm", {"logger": "stdout", "process": "gateway"}) in street.records
+
+
+async def test_a_request_is_counted_and_logged_without_what_it_said(street: Street) -> None:
+    async with street.ready() as house:
+        say: list[Any] = [{**REQUEST, "kind": "decided", "routing_ms": 0.5}]
+        say += [{**REQUEST, "kind": "finished"}]
+        await ask_gateway(house, say=say)
+        [facts] = street.facts("request")
+        assert facts["output_tokens"] == 7
+        assert "prompt" not in facts
+        house.stats.priced({"request_id": "r1", "cost_usd": 0.5})
+        assert house.stats.to_json()["by_label"]["default"]["cost_usd"] == 0.5
+
+
+async def test_requests_are_not_logged_if_that_is_switched_off(street: Street) -> None:
+    street.config.write(ours={"logging": {"enable_post_api_call": False}})
+    async with street.ready() as house:
+        await ask_gateway(house, say=[{**REQUEST, "kind": "finished"}])
+        assert street.facts("request") == []
+        assert house.stats.to_json()["requests_total"] == 1
+
+
+async def test_a_worker_tells_the_price(street: Street) -> None:
+    async with street.ready() as house:
+        await ask_gateway(house, say=[{**REQUEST, "kind": "finished"}])
+        only_worker(house).receive({"kind": "priced", "request_id": "r1", "cost_usd": 2.0})
+        assert house.stats.to_json()["by_label"]["default"]["cost_usd"] == 2.0
+
+
+async def test_the_watchdog_is_fed(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WATCHDOG_USEC", "30000")
+    monkeypatch.delenv("WATCHDOG_PID", raising=False)
+    async with street.ready():
+        await street.until(lambda: street.notified.count("WATCHDOG=1") >= 3)
+
+
+async def test_a_worker_that_has_grown_is_exchanged(street: Street) -> None:
+    async with street.ready() as house:
+        [(generation, old)] = house.generations.workers()
+        callbacks: Any = old.callbacks
+        await house.recycle(generation, callbacks.rendering, old)
+        await old.gone.wait()
+        assert only_worker(house).name == "1.1"
+        await gateway_lists(house, "1.1")
+        assert house.recycling == set()
+
+
+async def test_a_worker_is_not_exchanged_for_one_that_fails(
+    street: Street, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with street.ready() as house:
+        [(generation, old)] = house.generations.workers()
+        callbacks: Any = old.callbacks
+        monkeypatch.setattr(house_module, "worker_command", lambda environ: _no_such_command())
+        await house.recycle(generation, callbacks.rendering, old)
+        assert street.facts("cannot recycle a worker")
+        assert only_worker(house) is old
+
+
+def _no_such_command() -> Any:
+    from ccproxyd.supervision.process import Command
+
+    return Command(["/nowhere/python"], {})
+
+
+@pytest.mark.parametrize(
+    ("rss_bytes", "age", "exchanged"),
+    [(10**12, 10**6, True), (10**12, 0, False), (10**6, 10**6, False)],
+)
+async def test_a_worker_is_exchanged_if_it_is_large_and_not_new(
+    street: Street,
+    monkeypatch: pytest.MonkeyPatch,
+    rss_bytes: int,
+    age: float,
+    exchanged: bool,
+) -> None:
+    asked: list[str] = []
+
+    async def recycle(self: House, generation: Any, rendering: Any, worker: Any) -> None:
+        asked.append(worker.name)
+
+    monkeypatch.setattr(House, "recycle", recycle)
+    async with street.ready() as house:
+        worker = only_worker(house)
+        worker.started_at -= age
+        worker.receive({"kind": "heartbeat", "rss_bytes": rss_bytes})
+        await anyio.wait_all_tasks_blocked()
+        assert asked == (["1.0"] if exchanged else [])
+
+
+async def test_the_demo_has_a_provider_and_says_what_to_try(
+    street: Street, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as demo:
+        async with street.ready(demo=demo) as house:
+            assert house.demo is not None
+            await house.demo.ready.wait()
+        assert house.demo.last_exit == "exited with status 0"
+    assert "curl -si http://127.0.0.1:" in capfd.readouterr().err
+
+
+async def test_a_demo_without_a_listener_cannot_be_started(street: Street) -> None:
+    async with street.ready() as house:
+        with pytest.raises(house_module.CcproxydError, match="no listener"):
+            await house._launch_demo(life_of(""))

@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import importlib
+import os
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from ccproxyd import __version__
+from ccproxyd.daemon.house import Owned
+from ccproxyd.daemon.instance import bind_listener, take_lock
+from ccproxyd.errors import CcproxydError
+from tests.daemon import dolls
+from tests.daemon.dolls import Street
+
+# The package has a function of the same name.
+module = importlib.import_module("ccproxyd.daemon.main")
+
+SET = ("CCPROXY_CONFIG_DIR", "XDG_RUNTIME_DIR", "XDG_STATE_HOME")
+UNSET = ("RUNTIME_DIRECTORY", "STATE_DIRECTORY", "LOGS_DIRECTORY", "LISTEN_FDS", "LISTEN_PID")
+
+
+class Lived:
+    """A house that ends at once, and what it was given."""
+
+    given: Lived
+
+    def __init__(self, owned: Owned, loaded: Any, log: Any, notifier: Any) -> None:
+        self.owned, self.loaded, self.log = owned, loaded, log
+        self.address = owned.address
+        Lived.given = self
+
+    async def run(self) -> int:
+        self.owned.listener.close()
+        self.owned.control.close()
+        if self.owned.demo is not None:
+            self.owned.demo.close()
+        return 0
+
+
+@pytest.fixture
+def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Street]:
+    """An environment whose directories are all in one place, and a house that does nothing."""
+    monkeypatch.setattr(module, "House", Lived)
+    with dolls.street() as street:
+        top = street.directories.config.parent
+        places = (top / "c", top / "r", top / "s")
+        for name, place in zip(SET, places, strict=True):
+            monkeypatch.setenv(name, str(place))
+        for name in UNSET:
+            monkeypatch.delenv(name, raising=False)
+        yield street
+
+
+def run(*argv: str) -> int:
+    code: int = module.main(argv)
+    return code
+
+
+def test_a_daemon_that_was_stopped_exits_with_0(home: Street) -> None:
+    assert run() == 0
+    directories = Lived.given.owned.directories
+    assert directories.config == home.directories.config
+    assert directories.lock.exists()
+    assert Lived.given.owned.keys == (directories.client_key.read_text().strip(),)
+
+
+def test_host_and_port_may_be_arguments(home: Street) -> None:
+    assert run("--host", "localhost", "--port", "0") == 0
+    assert Lived.given.owned.fixed_address
+    assert Lived.given.owned.host == "localhost"
+    assert run() == 0
+    assert not Lived.given.owned.fixed_address
+
+
+def test_a_config_directory_may_be_an_argument(
+    home: Street, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CCPROXY_CONFIG_DIR", "/nowhere")
+    monkeypatch.chdir(home.directories.config.parent)
+    assert run("--config-dir", "c") == 0
+    assert Lived.given.owned.directories.config == home.directories.config
+
+
+@pytest.mark.parametrize(
+    ("argv", "ours", "level"),
+    [([], False, "info"), (["--debug"], False, "debug"), ([], True, "debug")],
+)
+def test_debug_is_an_argument_or_a_setting(
+    home: Street, argv: list[str], ours: bool, level: str
+) -> None:
+    home.config.write(ours={"debug": ours})
+    assert run(*argv) == 0
+    assert Lived.given.log.level == level
+
+
+def test_the_demo_has_a_config_and_a_provider_of_its_own(
+    home: Street, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CCPROXYD_DEMO_URL", "")
+    assert run("--demo", "--port", "0") == 0
+    assert Lived.given.owned.demo is not None
+    assert Lived.given.owned.directories.config.name == "demo"
+    assert os.environ["CCPROXYD_DEMO_URL"].startswith("http://127.0.0.1:")
+
+
+def test_a_listener_that_was_handed_over_is_used(
+    home: Street, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as given:
+        descriptor = os.dup(given.fileno())
+        monkeypatch.setattr(module, "passed_descriptors", lambda *_: {"http": descriptor})
+        assert run() == 0
+        assert Lived.given.owned.passed
+        assert Lived.given.address == given.getsockname()
+
+
+def test_what_a_killed_daemon_left_is_cleared_away(home: Street) -> None:
+    runtime = home.directories.config.parent / "r" / "ccproxyd"
+    runtime.mkdir(parents=True)
+    (runtime / "worker-1.yaml").touch()
+    assert run() == 0
+    assert not (runtime / "worker-1.yaml").exists()
+
+
+def test_a_wrong_config_exits_with_78(home: Street, capfd: pytest.CaptureFixture[str]) -> None:
+    home.config.write(ours={"prot": 4000})
+    assert run() == 78
+    told = "ccproxyd: ccproxy.yaml: ccproxy.prot: unknown key; did you mean 'port'?\n"
+    assert capfd.readouterr().err == told
+
+
+def test_no_config_exits_with_78(home: Street, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run("--config-dir", "/nowhere") == 78
+    assert "/nowhere/ccproxy.yaml: does not exist" in capfd.readouterr().err
+
+
+def test_a_busy_port_exits_with_75(home: Street, capfd: pytest.CaptureFixture[str]) -> None:
+    with bind_listener("127.0.0.1", 0) as taken:
+        assert run("--port", str(taken.getsockname()[1])) == 75
+    assert f"(pid {os.getpid()}) has the port" in capfd.readouterr().err
+
+
+def test_a_second_daemon_exits_with_75_and_leaves_the_first_alone(
+    home: Street, capfd: pytest.CaptureFixture[str]
+) -> None:
+    runtime = home.directories.config.parent / "r" / "ccproxyd"
+    runtime.mkdir(parents=True)
+    (runtime / "worker-1.yaml").touch()
+    lock = take_lock(runtime / "lock")
+    assert run() == 75
+    os.close(lock)
+    assert "is already running" in capfd.readouterr().err
+    assert (runtime / "worker-1.yaml").exists()
+
+
+def test_a_directory_that_is_not_ours_exits_with_1(
+    home: Street, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (home.directories.config.parent / "r").write_text("in the way")
+    assert run() == 1
+    assert "cannot use" in capfd.readouterr().err
+
+
+def test_what_ends_the_house_is_the_exit_code(
+    home: Street, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async def fail(house: Lived) -> int:
+        await Lived.run(house)
+        raise CcproxydError("the gateway is broken")
+
+    monkeypatch.setattr(module, "House", type("Failing", (Lived,), {"run": fail}))
+    assert run() == 1
+    assert capfd.readouterr().err == "ccproxyd: the gateway is broken\n"
+
+
+def test_the_lock_is_free_afterwards(home: Street) -> None:
+    assert run() == 0
+    assert run() == 0
+
+
+@pytest.mark.parametrize("port", ["x", "-1", "65536", "", "4.5"])
+def test_a_port_that_is_none_exits_with_2(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run(f"--port={port}")
+    assert caught.value.code == 2
+    assert f"must be a port number from 0 to 65535, not {port!r}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "told"), [("--version", f"ccproxyd {__version__}"), ("--help", "--config-dir DIR")]
+)
+def test_a_question_exits_with_0(
+    option: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run(option)
+    assert caught.value.code == 0
+    assert told in capsys.readouterr().out

@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import contextlib
+import datetime
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ccproxyd.telemetry.logs import (
+    LEVELS,
+    Logger,
+    as_json,
+    as_text,
+    logger_for,
+    write_standard_error,
+)
+
+WHEN = datetime.datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=datetime.UTC)
+
+plain = st.none() | st.booleans() | st.integers() | st.floats() | st.binary() | st.text()
+odd = st.builds(Path, st.just("/a/\udcff")) | st.text(st.characters(), max_size=5) | st.just({1, 2})
+facts = st.dictionaries(
+    st.text(max_size=5),
+    plain
+    | odd
+    | st.lists(plain, max_size=3)
+    | st.dictionaries(st.integers() | st.text(max_size=3), plain, max_size=3),
+    max_size=4,
+)
+anything = settings(max_examples=150, deadline=None, database=None)
+
+
+def recorded(level: str, event: str, /, *, machine: bool = True, **more: Any) -> str:
+    stream = io.StringIO()
+    Logger(stream, machine=machine, level="debug", clock=lambda: WHEN)(level, event, **more)
+    return stream.getvalue()
+
+
+def test_a_record_for_machines_is_one_json_object() -> None:
+    assert json.loads(recorded("info", "ready", port=4000, labels=["a"], error=None)) == {
+        "time": "2026-01-02T03:04:05.678Z",
+        "level": "info",
+        "event": "ready",
+        "port": 4000,
+        "labels": ["a"],
+    }
+
+
+def test_a_record_for_a_person_is_short() -> None:
+    text = recorded("error", "cannot reload", machine=False, because="no\nport", seconds=0.5)
+    assert text == "03:04:05 error   cannot reload: no port  seconds=0.5\n"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(1.0, "1"), (0.0, "0"), (1234.5678, "1234.568"), (7, "7"), (True, "True"), (b"x", "b'x'")],
+)
+def test_a_value_for_a_person_is_short(value: Any, shown: str) -> None:
+    assert as_text(WHEN, "info", "x", {"value": value}).endswith(f"  value={shown}")
+
+
+def test_facts_without_a_value_are_left_out() -> None:
+    assert as_text(WHEN, "info", "x", {"because": None, "a": None}) == "03:04:05 info    x"
+
+
+@anything
+@given(st.text(), facts)
+def test_any_facts_are_one_line_of_json(event: str, facts: dict[str, Any]) -> None:
+    line = as_json(WHEN, "info", event, facts)
+    assert "\n" not in line
+    record = json.loads(line)
+    assert record["level"] == "info"
+    assert record["time"].startswith("2026-01-02")
+    line.encode()
+
+
+@anything
+@given(st.text(), facts)
+def test_any_facts_are_one_line_for_a_person(event: str, facts: dict[str, Any]) -> None:
+    named = {f"f{number}": value for number, value in enumerate(facts.values())}
+    line = as_text(WHEN, "info", event, named)
+    assert line.isprintable()
+    line.encode()
+
+
+@pytest.mark.parametrize("value", [2**70, "\udcff", {1: {2: 2**70}}, b"\xff", object()])
+def test_what_json_cannot_hold_is_written_as_text(value: Any) -> None:
+    assert json.loads(recorded("info", "x", value=value, port=1))["event"] == "x"
+
+
+def test_a_value_that_holds_itself_is_written_all_the_same() -> None:
+    endless: list[Any] = []
+    endless.append(endless)
+    assert json.loads(recorded("info", "x", value=endless))["value"] == "[[...]]"
+
+
+def test_no_fact_can_pass_for_the_record() -> None:
+    told = recorded("error", "cannot bind", time="never", level="debug", event="fine")
+    record = json.loads(told)
+    assert (record["level"], record["event"]) == ("error", "cannot bind")
+    assert record["time"].startswith("2026")
+
+
+def test_a_fact_may_have_any_name() -> None:
+    assert json.loads(recorded("info", "x", **{"self": 1, "a b": 2})).keys() >= {"self", "a b"}
+
+
+def test_a_terminal_is_not_commanded() -> None:
+    text = recorded("info", "output", machine=False, line="\x1b[2J\x07 hello \x1b]0;title\x07")
+    assert "\x1b" not in text
+    assert "\x07" not in text
+    assert "hello" in text
+
+
+@pytest.mark.parametrize(("threshold", "heard"), zip(LEVELS, range(5, 0, -1), strict=True))
+def test_a_logger_speaks_from_its_level_upwards(threshold: str, heard: int) -> None:
+    stream = io.StringIO()
+    log = Logger(stream, machine=True, level=threshold)
+    for level in LEVELS:
+        log(level, "x")
+    assert stream.getvalue().count("\n") == heard
+
+
+def test_a_level_that_nobody_knows_is_like_info() -> None:
+    stream = io.StringIO()
+    Logger(stream, machine=True, level="warning")("notice", "x")
+    assert stream.getvalue() == ""
+    Logger(stream, machine=True, level="info")("notice", "x")
+    assert json.loads(stream.getvalue())["level"] == "notice"
+
+
+def test_the_clock_is_utc() -> None:
+    stream = io.StringIO()
+    Logger(stream, machine=True)("info", "x")
+    stamp = json.loads(stream.getvalue())["time"]
+    assert datetime.datetime.fromisoformat(stamp).utcoffset() == datetime.timedelta(0)
+
+
+def test_a_stream_that_is_closed_ends_nothing() -> None:
+    stream = io.StringIO()
+    log = Logger(stream, machine=True)
+    stream.close()
+    log("info", "x")
+
+
+def test_a_pipe_that_nobody_reads_ends_nothing() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    stream = os.fdopen(writing, "w", buffering=1)
+    Logger(stream, machine=True)("info", "x")
+    with contextlib.suppress(BrokenPipeError):
+        stream.close()
+
+
+def test_a_stream_that_cannot_write_a_character_ends_nothing() -> None:
+    buffer = io.BytesIO()
+    stream = io.TextIOWrapper(buffer, encoding="ascii")
+    Logger(stream, machine=False)("info", "café")
+    Logger(stream, machine=False)("info", "tea")
+    assert b"tea" in buffer.getvalue()
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("stream", "machine"), [(Terminal(), False), (io.StringIO(), True)])
+def test_a_terminal_gets_text_and_everything_else_json(stream: io.StringIO, machine: bool) -> None:
+    assert logger_for(stream).machine is machine
+
+
+@pytest.mark.parametrize(("debug", "level"), [(True, "debug"), (False, "info")])
+def test_debug_is_a_level(debug: bool, level: str) -> None:
+    assert logger_for(io.StringIO(), debug=debug).level == level
+
+
+def test_a_last_word_is_one_line(capfd: pytest.CaptureFixture[str]) -> None:
+    write_standard_error("ccproxyd: cannot\nbind \udcff")
+    assert capfd.readouterr().err == "ccproxyd: cannot bind\n"
+
+
+def test_a_last_word_to_nobody_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(*_: object) -> int:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(os, "write", closed)
+    write_standard_error("ccproxyd: cannot bind")
