@@ -6,7 +6,7 @@ BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test lint types bench format lock clean
+.PHONY: help venv run test lint types bench soak format lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ format: venv  ## rewrite the sources as lint wants them
 
 bench: venv  ## what deciding a route costs
 	$(BIN)/python scripts/bench_decide.py
+
+soak: venv  ## reloads, kills and replacements under load; minutes, prints what was lost
+	$(BIN)/python scripts/reload_under_load.py
 
 lock:  ## resolve pyproject.toml anew into requirements.lock
 	scripts/lock

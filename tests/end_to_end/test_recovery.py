@@ -1,0 +1,77 @@
+"""What dies is replaced, and the next request is answered; what is stopped leaves nothing."""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+import pytest
+
+from tests.support.daemon import Daemon, Setup, message_body, running_daemon
+from tests.support.provider import RunningProvider
+
+pytestmark = pytest.mark.xdist_group("recovery")
+
+
+@pytest.mark.parametrize("room", ["gateway", "worker"])
+def test_the_request_after_a_kill_is_answered(daemon: Daemon, room: str) -> None:
+    before = daemon.children()
+    before[room].kill()
+    before[room].wait()
+    answer = daemon.message()
+    assert answer.status_code == 200, answer.text
+    after = daemon.children()
+    assert after[room] != before[room]
+    other = "worker" if room == "gateway" else "gateway"
+    assert after[other] == before[other]
+    assert daemon.ask("status")["restarts_total"] >= 1
+
+
+def test_a_request_that_a_dying_worker_held_is_answered_by_the_next(
+    daemon: Daemon, provider: RunningProvider
+) -> None:
+    answered = []
+    asking = threading.Thread(
+        target=lambda: answered.append(daemon.message("@@hold=0;events=3@@").status_code)
+    )
+    asking.start()
+    provider.holding(1)
+    daemon.children()["worker"].kill()
+    daemon.happened("a worker died before it answered; the request is sent again")
+    provider.release()
+    asking.join()
+    assert answered == [200]
+
+
+def test_a_stopped_daemon_lets_a_stream_end(provider: RunningProvider) -> None:
+    """Its own daemon: the module's goes on."""
+    seen: list[str] = []
+    begun = threading.Event()
+    with running_daemon(Setup(ours={"workers": {"stop_seconds": 20}}), provider.url) as daemon:
+
+        def stream() -> None:
+            body = message_body("@@events=40;gap=0.05@@", stream=True)
+            with daemon.client.stream("POST", "/v1/messages", json=body) as answer:
+                for line in answer.iter_lines():
+                    seen.append(line)
+                    begun.set()
+
+        streaming = threading.Thread(target=stream)
+        streaming.start()
+        begun.wait(60)
+        daemon.process.send_signal(signal.SIGTERM)
+        assert daemon.process.wait(60) == 0
+        streaming.join(60)
+        assert any("message_stop" in line for line in seen)
+        assert not daemon.socket.exists()
+        assert list((daemon.root / "run").glob("worker-*")) == []
+
+
+def test_the_stop_verb_answers_and_then_all_is_gone(provider: RunningProvider) -> None:
+    with running_daemon(Setup(), provider.url) as daemon:
+        family = list(daemon.children().values())
+        assert "stopped" in daemon.ctl("stop").stdout
+        assert daemon.process.wait(60) == 0
+        assert not [one for one in family if one.is_running()]
+        after = daemon.ctl("status", check=False)
+        assert after.returncode == 3
