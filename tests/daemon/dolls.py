@@ -1,4 +1,5 @@
-"""A doll's house: the daemon as it is, with small stand-ins for gateway, workers and provider.
+"""A doll's house: the daemon as it is, with small stand-ins for gateway, workers, template and
+provider.
 
 The stand-ins speak the channel and do nothing else, so a house is up in a fraction of a second.
 What they are to do wrong stands in the config, since that is what reaches them: the gateway looks
@@ -138,6 +139,46 @@ if behaviour == "deaf":
     forever()
 obey()
 """
+TEMPLATE: Final = """
+import json, select, socket
+
+end = socket.socket(fileno=wire)
+refusing, children = globals().get("refusing"), []
+say('{"kind":"ready","litellm":"0.0.1"}')
+while True:
+    ready, _, _ = select.select([end], [], [], 0.01)
+    for pid in list(children):
+        found, status = os.waitpid(pid, os.WNOHANG)
+        if found:
+            children.remove(pid)
+            code = os.waitstatus_to_exitcode(status)
+            say(json.dumps({"kind": "exited", "pid": pid, "status": code}))
+    if not ready:
+        continue
+    data, descriptors, _, _ = socket.recv_fds(end, 1 << 20, 4)
+    if not data or b'"stop"' in data:
+        os._exit(0)
+    name = json.loads(data)["name"]
+    if refusing:
+        say(json.dumps({"kind": "refused", "name": name, "reason": "2 threads"}))
+        continue
+    pid = os.fork()
+    if pid == 0:
+        wire, output = descriptors
+        os.setsid()
+        end.close()
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        try:
+            exec(WORKER)
+        except SystemExit as end:
+            os._exit(end.code)
+    children.append(pid)
+    for one in descriptors:
+        os.close(one)
+    say(json.dumps({"kind": "forked", "name": name, "pid": pid}))
+""".replace("WORKER", repr(WORKER))
+REFUSING: Final = "refusing = True\n" + TEMPLATE
 DEMO: Final = 'say(\'{"kind":"ready"}\')\nobey()'
 
 
@@ -278,7 +319,9 @@ def install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(house_module, "gateway_command", gateway)
     monkeypatch.setattr(house_module, "worker_command", lambda environ: without(environ, WORKER))
     monkeypatch.setattr(house_module, "demo_command", lambda environ, _: without(environ, DEMO))
-    monkeypatch.setattr(house_module, "become_subreaper", lambda: None)
+    monkeypatch.setattr(
+        house_module, "template_command", lambda environ: without(environ, TEMPLATE)
+    )
 
 
 async def ask_gateway(house: House, **body: Any) -> Any:

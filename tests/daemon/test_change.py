@@ -5,12 +5,13 @@ import signal
 import anyio
 import pytest
 
+from ccproxyd.daemon import change
 from ccproxyd.daemon import house as house_module
 from ccproxyd.daemon.change import RefusedError, explain_failure, reload, restart
 from ccproxyd.daemon.house import House
 from ccproxyd.errors import CcproxydError, ConfigError
 from ccproxyd.supervision.generations import GenerationFailedError
-from ccproxyd.supervision.lifecycle import Limits, State
+from ccproxyd.supervision.lifecycle import Life, Limits, State
 from ccproxyd.supervision.process import Command
 from tests.daemon.dolls import (
     Idle,
@@ -356,3 +357,12 @@ async def test_an_old_gateway_that_dies_meanwhile_comes_back_if_the_new_one_fail
         assert house.gateways == [old]
         await reaches(old, State.READY)
         await gateway_lists(house, "1.0")
+
+
+async def test_a_gateway_that_came_back_meanwhile_has_nothing_to_commit(street: Street) -> None:
+    async with street.ready() as house:
+        loaded = house.loaded
+        house.gateway.life = Life(state=State.STARTING, timer=float("inf"))
+        with pytest.raises(RefusedError, match="the gateway died"):
+            await change._commit(house, house.gateway, loaded, None)
+        house.gateway.life = Life(state=State.READY)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import signal
 import socket
@@ -9,13 +10,24 @@ from typing import Any
 import anyio
 import pytest
 
+from ccproxyd.config.load import load
 from ccproxyd.daemon import house as house_module
+from ccproxyd.daemon.change import reload, restart
 from ccproxyd.daemon.house import House
 from ccproxyd.errors import ConfigError
 from ccproxyd.supervision import backoff
 from ccproxyd.supervision.lifecycle import Event, State, Wanted
-from tests.daemon.dolls import Idle, Street, ask_gateway, gateway_lists, only_worker, raised
-from tests.supervision.children import life_of, reaches
+from ccproxyd.supervision.template import ForkedChild, can_fork
+from tests.daemon.dolls import (
+    REFUSING,
+    Idle,
+    Street,
+    ask_gateway,
+    gateway_lists,
+    only_worker,
+    raised,
+)
+from tests.supervision.children import command, life_of, reaches
 
 pytestmark = pytest.mark.anyio
 
@@ -361,3 +373,133 @@ async def test_a_demo_without_a_listener_cannot_be_started(street: Street) -> No
     async with street.ready() as house:
         with pytest.raises(house_module.CcproxydError, match="no listener"):
             await house._launch_demo(life_of(""))
+
+
+forking = pytest.mark.skipif(not can_fork(), reason="forking needs Linux")
+
+
+def fork(street: Street, **more: Any) -> None:
+    """From here on the config asks for forked workers."""
+    street.config.write(ours={"workers": {"start_method": "fork"}}, **more)
+
+
+@forking
+async def test_workers_are_forked_from_a_template(street: Street) -> None:
+    fork(street)
+    async with street.ready() as house:
+        worker = only_worker(house)
+        assert isinstance(worker.child, ForkedChild)
+        assert house.template is not None
+        assert house.template.life.state is State.READY
+        await gateway_lists(house, "1.0")
+    assert worker.last_exit == "exited with status 0"
+    assert house.template.life.gone.is_set()
+
+
+@forking
+@pytest.mark.usefixtures("_no_delay")
+async def test_a_forked_worker_that_is_killed_is_forked_again(street: Street) -> None:
+    fork(street)
+    async with street.ready() as house:
+        worker = only_worker(house)
+        assert worker.child is not None
+        worker.child.signal(signal.SIGKILL)
+        told = await street.logged("cannot keep worker 1.0 running")
+        assert told["because"] == "killed by SIGKILL"
+        await street.until(lambda: worker.starts == 2 and worker.state is State.READY)
+
+
+@forking
+@pytest.mark.usefixtures("_no_delay")
+async def test_workers_outlive_a_template_that_is_killed(street: Street) -> None:
+    fork(street)
+    async with street.ready() as house:
+        assert house.template is not None
+        first = house.template.life.child
+        assert first is not None
+        first.signal(signal.SIGKILL)
+        await street.logged("cannot keep the template running")
+        await street.until(lambda: house.template and house.template.life.starts == 2)
+        assert only_worker(house).state is State.READY
+        fork(street, models=("default", "think"))
+        assert (await reload(house)).what == "workers"
+        assert isinstance(house.generations.current.workers[0].child, ForkedChild)
+
+
+@forking
+async def test_a_worker_is_spawned_where_the_template_refuses(
+    street: Street, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(house_module, "template_command", lambda _: command(REFUSING))
+    street.config.write(ours={"workers": {"start_method": "auto"}})
+    async with street.ready() as house:
+        [told] = street.facts("cannot fork a worker, so spawning it")
+        assert told["because"] == "2 threads"
+        assert not isinstance(only_worker(house).child, ForkedChild)
+
+
+@forking
+async def test_a_worker_that_is_to_be_forked_is_not_spawned(
+    street: Street, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(house_module, "template_command", lambda _: command(REFUSING))
+    fork(street)
+    async with street.built() as house:
+        told = await street.logged("cannot keep worker 1.0 running")
+        assert told["because"] == "cannot be started: 2 threads"
+        assert only_worker(house).child is None
+
+
+@forking
+async def test_an_environment_that_changes_needs_another_template(street: Street) -> None:
+    fork(street)
+    async with street.ready() as house:
+        before = house.template
+        assert before is not None
+        fork(street, models=("default", "think"))
+        await reload(house)
+        assert house.template is before
+        (street.directories.config / "env").write_text("A_NEW=variable\n")
+        await reload(house)
+        assert house.template is not before
+        assert house.template is not None
+        assert house.template.environ["A_NEW"] == "variable"
+        await before.life.gone.wait()
+
+
+@forking
+async def test_a_litellm_that_was_upgraded_is_named_and_taken_up_by_a_restart(
+    street: Street,
+) -> None:
+    fork(street)
+    async with street.ready() as house:
+        before = house.template
+        [complaint] = house.complaints()
+        assert complaint.endswith("0.0.1 is running; `ccproxyctl restart` takes it up")
+        await restart(house, "workers")
+        assert house.template is not before
+        assert isinstance(house.generations.current.workers[0].child, ForkedChild)
+
+
+def test_a_litellm_that_is_not_installed_has_no_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    assert house_module.installed_litellm()
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    assert house_module.installed_litellm() is None
+
+
+@pytest.mark.usefixtures("_no_delay")
+async def test_a_gateway_whose_config_is_broken_meanwhile_is_tried_again(street: Street) -> None:
+    async with street.ready() as house:
+        good = house.loaded
+        street.config.idle(Idle.REFUSED)
+        house.loaded = load(street.directories.config, {})
+        assert house.gateway.child is not None
+        house.gateway.child.signal(signal.SIGKILL)
+        told = await street.logged("cannot start the gateway")
+        assert told["because"].startswith("ccproxy.yaml: ccproxy.rules[0]: bad")
+        house.loaded = good
+        await street.logged("process is ready", times=3)
+        await gateway_lists(house, "1.0")

@@ -51,7 +51,7 @@ def test_a_lock_whose_holder_is_gone_means_nothing(tmp_path: Path) -> None:
 
 
 def test_a_lock_that_cannot_be_made_is_a_reason(tmp_path: Path) -> None:
-    with pytest.raises(CcproxydError, match="cannot lock .*: No such file"):
+    with pytest.raises(CcproxydError, match=r"cannot lock .*: No such file"):
         take_lock(tmp_path / "nowhere" / "lock")
 
 
@@ -242,11 +242,11 @@ def test_a_key_that_cannot_be_read_is_a_reason(
         directories.client_key.mkdir()
     else:
         directories.client_key.write_bytes(content)
-    with pytest.raises(CcproxydError, match="cannot keep the clients' key in .*key: "):
+    with pytest.raises(CcproxydError, match=r"cannot keep the clients' key in .*key: "):
         client_keys(directories, {}, None)
 
 
 def test_a_state_directory_that_cannot_be_made_is_a_reason(directories: Directories) -> None:
     directories.state.write_text("in the way")
-    with pytest.raises(CcproxydError, match="cannot use|cannot keep"):
+    with pytest.raises(CcproxydError, match=r"cannot use|cannot keep"):
         client_keys(directories, {}, None)

@@ -18,6 +18,7 @@ from ccproxyd.errors import ConfigError
 from ccproxyd.supervision.generations import GenerationFailedError
 from ccproxyd.supervision.lifecycle import Life, State
 from ccproxyd.supervision.supervisor import Supervised
+from ccproxyd.supervision.template import can_fork
 from tests.daemon.dolls import Idle, Street, gateway_lists, only_worker
 from tests.supervision.children import life_of, reaches
 
@@ -48,6 +49,16 @@ async def test_the_status_of_a_house_that_is_ready(street: Street) -> None:
         assert worker.pid == getattr(only_worker(house).child, "pid", None)
         assert (told.restarts_total, told.last_exit, told.last_reload) == (0, None, None)
         assert told.template is None
+
+
+@pytest.mark.skipif(not can_fork(), reason="forking needs Linux")
+async def test_the_status_names_the_template(street: Street) -> None:
+    street.config.write(ours={"workers": {"start_method": "fork"}})
+    async with street.ready() as house:
+        told = messages.Status.from_json(dict(await Operations(house).status()))
+        assert told.template is not None
+        assert told.template.pid > 0
+        assert "0.0.1 is running" in told.warnings[-1]
 
 
 async def test_the_status_after_a_reload(street: Street) -> None:
