@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -238,3 +241,34 @@ async def test_a_wire_that_is_not_connected_yet_says_nothing() -> None:
     with pytest.raises(OSError, match="does not read"):
         wire.send_descriptors(b"{}\n", [])
     assert not wire.closed.is_set()
+
+
+HANGING = """
+import socket, sys, time
+from ccproxyd.wire import hold_on_to
+
+end = socket.socket(fileno=int(sys.argv[1]))
+hold_on_to(end, 0.0)
+sys.stdout.buffer.write(end.recv(100))
+sys.stdout.flush()
+while True:
+    time.sleep(60)
+"""
+
+
+def test_a_process_that_hangs_does_not_outlive_its_wire() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = subprocess.Popen(
+            [sys.executable, "-c", HANGING, str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdout=subprocess.PIPE,
+        )
+    with process:
+        ours.sendall(b"hello")
+        assert process.stdout is not None
+        # What arrives on the wire is left to the process itself, and is no reason to go.
+        assert process.stdout.read(5) == b"hello"
+        assert process.poll() is None
+        ours.close()
+        assert process.wait(timeout=20) == -signal.SIGKILL

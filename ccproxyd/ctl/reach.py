@@ -11,8 +11,10 @@ from typing import Any
 
 from ccproxyd import __version__
 from ccproxyd.control.client import Client
-from ccproxyd.ctl.printing import print_error
+from ccproxyd.control.status import Status
+from ccproxyd.ctl.printing import plural, print_error
 from ccproxyd.ctl.waiting import Waiting
+from ccproxyd.errors import CcproxydError
 from ccproxyd.paths import Directories, control_sockets, find_directories
 
 
@@ -44,13 +46,26 @@ def ask(
     doing: str = "",
     client: Client | None = None,
 ) -> dict[str, Any]:
-    """The daemon's answer; `doing` is shown on a terminal meanwhile."""
+    """The daemon's answer; `doing` is shown on a terminal meanwhile, with what it waits for."""
     client = client or client_of(args)
     try:
-        with Waiting(doing):
+        with Waiting(doing, detail=lambda: _progress(client_of(args))):
             return client.call(verb, payload, wait_seconds=args.wait)
     finally:
         _name_skew(client.daemon_version)
+
+
+def _progress(client: Client) -> str:
+    """What the daemon is waiting for, by its own word; nothing when it does not say."""
+    try:
+        found = Status.from_json(client.call("status"))
+    except CcproxydError:
+        return ""
+    newest = [one for one in found.workers if one.generation > found.generation]
+    if not newest:
+        return ""
+    ready = sum(one.state == "ready" for one in newest)
+    return f"generation {newest[0].generation}: {ready} of {plural(len(newest), 'worker')} ready"
 
 
 def _name_skew(daemon_version: str | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from threading import Event, Thread
 from types import TracebackType
 from typing import Final, Self, TextIO
@@ -18,13 +19,18 @@ class Waiting:
     """Shows `what` and the seconds while its block runs, and clears the line after it.
 
     It shows nothing for what is done at once, and nothing where no person looks. `what` may be
-    changed while it waits.
+    changed while it waits; `detail` is asked each time, in a thread of its own.
     """
 
     def __init__(
-        self, what: str, stream: TextIO | None = None, period_seconds: float = _PERIOD_SECONDS
+        self,
+        what: str,
+        stream: TextIO | None = None,
+        period_seconds: float = _PERIOD_SECONDS,
+        detail: Callable[[], str] | None = None,
     ) -> None:
         self.what = what
+        self._detail = detail
         self._stream = sys.stderr if stream is None else stream
         self._period_seconds = period_seconds
         self._done = Event()
@@ -49,7 +55,9 @@ class Waiting:
     def _show(self) -> None:
         begun = time.monotonic()
         while not self._done.wait(self._period_seconds):
-            self._write(f"{_CLEAR_LINE}{self.what}: {time.monotonic() - begun:.0f} s")
+            detail = self._detail() if self._detail else ""
+            more = f", {detail}" if detail else ""
+            self._write(f"{_CLEAR_LINE}{self.what}{more}: {time.monotonic() - begun:.0f} s")
 
     def _write(self, text: str) -> None:
         self._stream.write(text)

@@ -75,9 +75,9 @@ async def _recorded(
     house: House, change: Callable[[House], Awaitable[str]], *, is_reload: bool = True
 ) -> Changed:
     async with house.changing:
-        if house.state not in ("ready", "degraded"):
+        if house.shown_state not in ("ready", "degraded"):
             raise RefusedError(f"ccproxyd is {house.state}; try again when it is ready")
-        began = time.monotonic()
+        before, began = house.state, time.monotonic()
         house.state = "reloading"
         house.notifier.reloading()
         try:
@@ -86,16 +86,21 @@ async def _recorded(
             _note(house, error, time.monotonic() - began, is_reload)
             raise
         finally:
-            _settle(house)
+            _settle(house, before)
         changed = Changed(what, house.generation_number, time.monotonic() - began)
         _note(house, None, changed.seconds, is_reload, what)
         return changed
 
 
-def _settle(house: House) -> None:
+def _settle(house: House, before: str) -> None:
     if house.state != "reloading":
         return  # it was told to stop meanwhile, and the listener may be closed
-    house.state = "ready"
+    house.state = before
+    if before == "starting":
+        # It never served: the config that it was started with kept its workers from starting.
+        if house.serves:
+            house.be_ready()
+        return
     host, port = house.owned.address
     house.notifier.ready(f"serving on {host}:{port}")
 
@@ -216,12 +221,25 @@ async def _new_gateway(house: House) -> None:
     with anyio.move_on_after(new.limits.start):
         await new.ready.wait()
     if not new.ready.is_set():
-        house.gateways.remove(new)
-        new.want(Wanted.DOWN)
+        _give_up(house, new)
         raise CcproxydError(f"the new gateway did not start: {new.last_exit or 'no answer'}")
     if old.child is not None:
         old.child.send({"kind": "drain", "seconds": old.limits.drain})
     old.want(Wanted.DRAIN)
+
+
+def _give_up(house: House, gateway: Supervised) -> None:
+    """Known until it is gone, so that a daemon that stops does not leave it behind."""
+    house.gateways.remove(gateway)
+    house.gateways.insert(0, gateway)
+    gateway.want(Wanted.DOWN)
+    house.group.start_soon(_forget, house, gateway)
+
+
+async def _forget(house: House, gateway: Supervised) -> None:
+    await gateway.gone.wait()
+    if gateway in house.gateways:
+        house.gateways.remove(gateway)
 
 
 def _gateway_died() -> RefusedError:

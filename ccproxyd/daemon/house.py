@@ -47,6 +47,7 @@ from ccproxyd.supervision.template import (
     ForkRefusedError,
     Template,
     become_subreaper,
+    reap_strangers,
 )
 from ccproxyd.telemetry.logs import Logger
 from ccproxyd.telemetry.redact import is_stack_line, redact
@@ -57,6 +58,7 @@ REMEMBERED_LINES: Final = 30
 _PUBLISH_SECONDS: Final = 5.0
 RECYCLE_SECONDS: Final = 60.0
 """A worker younger than this has not grown: its limit is too low."""
+BURY_SECONDS: Final = 30.0
 FAREWELL_SECONDS: Final = 15.0
 """LiteLLM reports its last prices in up to 5 s and shuts down in up to 10."""
 _LOGGED: Final = (
@@ -115,6 +117,14 @@ class House:
     """The generations of which one worker is being exchanged."""
 
     @property
+    def shown_state(self) -> str:
+        """Its state, or `degraded` while something of it keeps dying."""
+        lives = [self.gateway, *(worker for _, worker in self.generations.workers())]
+        if self.state in ("starting", "ready") and any(life.is_degraded for life in lives):
+            return "degraded"
+        return self.state
+
+    @property
     def gateway(self) -> Supervised:
         """The one that takes new connections."""
         return self.gateways[-1]
@@ -138,6 +148,7 @@ class House:
             group.start_soon(serve, self.owned.control, Operations(self))
             group.start_soon(self._follow_signals)
             group.start_soon(self._feed_watchdog)
+            group.start_soon(self._bury_strangers)
             await self._start()
             await self.ending.wait()
             await self._shut_down()
@@ -180,9 +191,17 @@ class House:
             self.end(error)
         else:
             if self.state == "starting":
-                self._be_ready()
+                self.be_ready()
 
-    def _be_ready(self) -> None:
+    @property
+    def serves(self) -> bool:
+        """Whether a request could be answered: a gateway, and a worker of the config in force."""
+        current = self.generations.current
+        workers = current.ready_workers() if current else []
+        return self.gateway.state is State.READY and bool(workers)
+
+    def be_ready(self) -> None:
+        """It serves for the first time."""
         self.state = "ready"
         host, port = self.owned.address
         self.log(
@@ -430,14 +449,14 @@ class House:
         """What is not as it should be, for whoever asks how it is."""
         lives = [self.gateway, *(worker for _, worker in self.generations.workers())]
         dying = [
-            f"{_kind(life)} keeps dying: {life.last_exit}; its last words: {self._words_of(life)}"
+            f"{_kind(life)} keeps dying: {_reason_of(life)}; its last words: {self._words_of(life)}"
             for life in lives
             if life.is_degraded
         ]
         return [*dying, *self._about_litellm()]
 
     def _words_of(self, life: Supervised) -> str:
-        told = (life.failure or {}).get("last_words")
+        told = (life.last_failure or {}).get("last_words")
         return told or "\n".join(self.words.get(life.name, ())) or "none"
 
     def _about_litellm(self) -> list[str]:
@@ -472,6 +491,12 @@ class House:
             self.notifier.alive()
             await anyio.sleep(interval / 3)
 
+    async def _bury_strangers(self) -> None:
+        """As a subreaper we inherit whatever our workers' own children leave behind."""
+        while True:
+            await anyio.sleep(BURY_SECONDS)
+            reap_strangers({life.child.pid for life in self._everybody() if life.child})
+
     # -- stopping
 
     async def _shut_down(self) -> None:
@@ -482,9 +507,9 @@ class House:
         limits = self._limits()
         grace = limits.stop + limits.farewell + limits.kill
         with anyio.move_on_after(grace):
+            if self.template is not None:
+                self.template.close()
             await self._down(self.gateways)
-            for helper in self._helpers():
-                helper.want(Wanted.DOWN)
             await self._down([worker for _, worker in self.generations.workers()])
             await self._down(self._helpers())
         self._kill_all()
@@ -497,10 +522,13 @@ class House:
             await life.gone.wait()
 
     def _kill_all(self) -> None:
-        workers = [worker for _, worker in self.generations.workers()]
-        for life in [*self.gateways, *workers, *self._helpers()]:
+        for life in self._everybody():
             if life.child is not None:
                 life.child.signal(signal.SIGKILL)
+
+    def _everybody(self) -> list[Supervised]:
+        workers = [worker for _, worker in self.generations.workers()]
+        return [*self.gateways, *workers, *self._helpers()]
 
     def _helpers(self) -> list[Supervised]:
         template = [self.template.life] if self.template else []
@@ -665,6 +693,10 @@ the x-ccproxy-* headers of the answer say how it was routed; ^C ends the demo
 
 """
     os.write(2, text.encode())
+
+
+def _reason_of(life: Supervised) -> str:
+    return str((life.last_failure or {}).get("reason") or life.last_exit)
 
 
 def _kind(life: Supervised) -> str:

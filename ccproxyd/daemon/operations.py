@@ -46,7 +46,7 @@ class Operations:
         host, port = house.owned.address if house.state != "stopping" else _asked(house)
         return {
             "version": __version__,
-            "state": _state(house),
+            "state": house.shown_state,
             "pid": os.getpid(),
             "uptime_seconds": round(time.monotonic() - house.started, 3),
             "config_dir": str(house.owned.directories.config),
@@ -120,13 +120,6 @@ class Operations:
             raise ControlError("NoRoute", error["reason"], error.get("code", 500))
         result: Answer = answer["result"]
         return result
-
-
-def _state(house: House) -> str:
-    lives = [house.gateway, *(worker for _, worker in house.generations.workers())]
-    if house.state != "stopping" and any(life.is_degraded for life in lives):
-        return "degraded"
-    return house.state
 
 
 def _asked(house: House) -> tuple[str, int]:

@@ -71,7 +71,9 @@ class Supervised:
     vital_signs: dict[str, Any] = field(factory=dict)
     last_exit: str | None = None
     failure: dict[str, Any] | None = None
-    """What a process said of its own start's failure, in a `failed` message."""
+    """What this process said of its own start's failure, in a `failed` message."""
+    last_failure: dict[str, Any] | None = None
+    """The same of the one that ended last."""
     ready: anyio.Event = field(factory=anyio.Event, repr=False)
     gone: anyio.Event = field(factory=anyio.Event, repr=False)
     _last_beat: float = 0.0
@@ -176,6 +178,7 @@ class Supervised:
 
     async def _wait_for(self, child: Child) -> None:
         self.last_exit = describe_exit(await child.wait())
+        self.last_failure = self.failure
         self.callbacks.exited(self)
         self.happened(Event.EXITED, child)
 

@@ -9,14 +9,16 @@ become its own children, and the status is then the kernel's to tell.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 import anyio
+import psutil
 from attrs import define, field
 
 from ccproxyd.channel import encode
@@ -64,12 +66,14 @@ class ForkedChild(Child):
     async def exit_status(self) -> int:
         await anyio.wait_readable(self.pidfd)
         try:
-            found = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG)  # noqa: ASYNC222
-        except ChildProcessError:
-            return await self.template.status_of(self.pid)
+            if (status := _reap(self.pidfd)) is not None:
+                return status
+            said = await self.template.status_of(self.pid)
+            # A template that died before it looked has left it to us meanwhile.
+            late = _reap(self.pidfd)
+            return said if late is None else late
         finally:
             os.close(self.pidfd)
-        return _status(found)
 
 
 @define(eq=False)
@@ -78,6 +82,7 @@ class Template:
 
     life: Supervised
     environ: Mapping[str, str] = field(repr=False)
+    closed: bool = False
     litellm: str | None = None
     """The version that it has imported."""
     _usable: anyio.Event = field(factory=anyio.Event, repr=False)
@@ -85,6 +90,11 @@ class Template:
     _statuses: dict[int, asyncio.Future[int]] = field(factory=dict, repr=False)
 
     def ready(self) -> None:
+        self._usable.set()
+
+    def close(self) -> None:
+        """Fork no more; whoever waits for it waits no longer."""
+        self.closed = True
         self._usable.set()
 
     def lost(self) -> None:
@@ -109,7 +119,9 @@ class Template:
         Raises:
             ForkRefusedError: it does not start.
         """
-        while self.life.state is not State.READY:
+        while self.closed or self.life.state is not State.READY:
+            if self.closed:
+                raise ForkRefusedError("the daemon is stopping")
             if self.life.gone.is_set() or self.life.life.backoff.failures > 1:
                 raise ForkRefusedError(f"the template does not start: {self.life.last_exit}")
             with anyio.move_on_after(_STATUS_SECONDS):
@@ -179,7 +191,21 @@ def _settle(future: asyncio.Future[Any] | None, value: Any) -> None:
         future.set_result(value)
 
 
-def _status(found: os.waitid_result | None) -> int:
+def _reap(pidfd: int) -> int | None:
+    """The status of a child of our own that has ended; None of anybody else's."""
+    try:
+        found = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
+    except ChildProcessError:
+        return None
     if found is None:
-        return UNKNOWN_STATUS
+        return None
     return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+
+
+def reap_strangers(known: Collection[int]) -> None:
+    """Bury what nobody waits for: a subreaper inherits the processes of users' callbacks too."""
+    with contextlib.suppress(psutil.Error):
+        for child in psutil.Process().children():
+            if child.pid not in known and child.status() == psutil.STATUS_ZOMBIE:
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(child.pid, os.WNOHANG)

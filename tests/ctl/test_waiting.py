@@ -69,3 +69,9 @@ def test_the_line_is_cleared_after_a_failure() -> None:
     with pytest.raises(KeyError), Waiting("reloading", terminal, period_seconds=60):
         raise KeyError
     assert terminal.getvalue() == "\r\x1b[K"
+
+
+def test_it_says_in_detail_what_is_waited_for() -> None:
+    terminal = Terminal("reloading, 0 of 1 worker ready: 0 s")
+    with Waiting("reloading", terminal, 0.001, lambda: "0 of 1 worker ready"):
+        assert terminal.written.wait(10)

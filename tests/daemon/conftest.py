@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from ccproxyd.supervision import backoff
 from tests.daemon import dolls
 from tests.daemon.dolls import Street
 
@@ -14,3 +15,9 @@ def street(monkeypatch: pytest.MonkeyPatch) -> Iterator[Street]:
     dolls.install(monkeypatch)
     with dolls.street() as street:
         yield street
+
+
+@pytest.fixture
+def _no_delay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who dies is started again at once."""
+    monkeypatch.setattr(backoff, "FIRST_SECONDS", 0.001)

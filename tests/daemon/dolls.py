@@ -308,7 +308,7 @@ def street() -> Iterator[Street]:
 
 
 def install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have every process of the house be a doll."""
+    """Have every process of the house be a doll, and nobody serve the control socket."""
 
     def without(variables: Mapping[str, str], script: str) -> Any:
         return evolve(command(script), environ={"PATH": variables.get("PATH", "")})
@@ -316,6 +316,13 @@ def install(monkeypatch: pytest.MonkeyPatch) -> None:
     def gateway(environ: Mapping[str, str], listener: int) -> Any:
         return without(environ, GATEWAY)
 
+    async def serve(listener: socket.socket, _: object) -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            listener.close()
+
+    monkeypatch.setattr(house_module, "serve", serve)
     monkeypatch.setattr(house_module, "gateway_command", gateway)
     monkeypatch.setattr(house_module, "worker_command", lambda environ: without(environ, WORKER))
     monkeypatch.setattr(house_module, "demo_command", lambda environ, _: without(environ, DEMO))

@@ -12,8 +12,8 @@ from ccproxyd.daemon.house import House
 from ccproxyd.errors import CcproxydError, ConfigError
 from ccproxyd.supervision.generations import GenerationFailedError
 from ccproxyd.supervision.lifecycle import Life, Limits, State
-from ccproxyd.supervision.process import Command
 from tests.daemon.dolls import (
+    GATEWAY,
     Idle,
     Street,
     ask_gateway,
@@ -157,6 +157,7 @@ async def test_a_gateway_that_cannot_say_where_is_a_reason_too(street: Street) -
         await unharmed(house, street)
 
 
+@pytest.mark.usefixtures("_no_delay")
 @pytest.mark.parametrize("idle", [Idle.DIES_AT_PREPARE, Idle.DIES_AT_COMMIT])
 async def test_a_gateway_that_dies_meanwhile_keeps_the_old_config(
     street: Street, idle: int
@@ -170,6 +171,7 @@ async def test_a_gateway_that_dies_meanwhile_keeps_the_old_config(
         await unharmed(house, street)
 
 
+@pytest.mark.usefixtures("_no_delay")
 @pytest.mark.parametrize("idle", [Idle.COMMIT_REFUSED, Idle.DIES_AT_COMMIT])
 async def test_a_generation_that_the_gateway_does_not_take_goes_again(
     street: Street, idle: int
@@ -250,6 +252,25 @@ async def test_a_daemon_that_starts_is_not_reloaded(street: Street) -> None:
             await reload(house)
 
 
+@pytest.mark.usefixtures("_no_delay")
+async def test_a_daemon_whose_workers_never_started_is_mended_by_a_reload(street: Street) -> None:
+    street.config.write(doll="failed")
+    async with street.built() as house:
+        await street.logged("cannot keep worker 1.0 running", times=6)
+        assert house.shown_state == "degraded"
+        street.config.write(doll="dies")
+        with pytest.raises(GenerationFailedError):
+            await reload(house)
+        assert (house.state, house.shown_state) == ("starting", "degraded")
+        assert "READY=1" not in street.notified
+        street.config.write()
+        assert (await reload(house)).what == "workers"
+        assert house.state == "ready"
+        assert street.notified[-1] == "READY=1"
+        assert len(street.facts("ready")) == 1
+        await gateway_lists(house, "3.0")
+
+
 async def test_a_gateway_that_is_not_there_yet_is_not_reloaded(street: Street) -> None:
     async with street.ready() as house:
         assert house.gateway.child is not None
@@ -324,38 +345,54 @@ async def test_a_gateway_that_does_not_start_leaves_the_old_one_in_its_place(
         monkeypatch.setattr(house_module, "gateway_command", lambda *_: command(SLOW))
         with pytest.raises(CcproxydError, match="the new gateway did not start"):
             await restart(house, "gateway")
-        assert house.gateways == [old]
+        assert house.gateway is old
         assert old.state is State.READY
         assert house.state == "ready"
         assert street.facts("cannot restart")
 
 
+async def test_a_gateway_that_was_given_up_is_not_left_behind(
+    street: Street, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with street.ready() as house:
+        old = house.gateway
+        monkeypatch.setattr(house_module, "gateway_command", lambda *_: command(SLOW))
+        new = house.new_gateway()
+        house.group.start_soon(new.run)
+        await reaches(new, State.STARTING)
+        change._give_up(house, new)
+        assert house.gateway is old
+        await reaches(new, State.STOPPING)
+        house._kill_all()
+        await new.gone.wait()
+        await anyio.wait_all_tasks_blocked()
+        assert new not in house.gateways
+
+
+@pytest.mark.usefixtures("_no_delay")
 async def test_an_old_gateway_that_dies_meanwhile_comes_back_if_the_new_one_fails(
     street: Street, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with street.ready() as house:
-        old, launch = house.gateway, house_module.gateway_command
+        old, scripts = house.gateway, iter([SLOW])
+        impatient = Limits(start=0.5, dump=0.01)
+        monkeypatch.setattr(House, "_limits", lambda self, loaded=None: impatient)
         monkeypatch.setattr(
-            House, "_limits", lambda self, loaded=None: Limits(start=1.0, dump=0.01)
+            house_module, "gateway_command", lambda *_: command(next(scripts, GATEWAY))
         )
-        monkeypatch.setattr(house_module, "gateway_command", lambda *_: Command(["/nowhere"], {}))
+
+        async def restart_in_vain() -> None:
+            with pytest.raises(CcproxydError, match="the new gateway did not start"):
+                await restart(house, "gateway")
+
         async with anyio.create_task_group() as group:
-
-            async def restart_in_vain() -> None:
-                with pytest.raises(CcproxydError, match="the new gateway did not start"):
-                    await restart(house, "gateway")
-
             group.start_soon(restart_in_vain)
-            await street.until(lambda: len(house.gateways) == 2 and house.gateway.starts)
-            monkeypatch.setattr(house_module, "gateway_command", lambda *_: command(SLOW))
+            while house.gateway is old or house.gateway.child is None:  # noqa: ASYNC110
+                await anyio.sleep(0.005)
             assert old.child is not None
             old.child.signal(signal.SIGKILL)
-            await reaches(old, State.WAITING)
-            assert house.gateways[0] is old
-            await reaches(house.gateway, State.STARTING)
-            monkeypatch.setattr(house_module, "gateway_command", launch)
-        assert house.gateways == [old]
-        await reaches(old, State.READY)
+        assert house.gateway is old
+        await street.until(lambda: old.starts == 2 and old.state is State.READY)
         await gateway_lists(house, "1.0")
 
 

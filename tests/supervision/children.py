@@ -1,7 +1,8 @@
 """Small processes that speak the channel, and an owner who remembers what became of them.
 
 A child is Python without site-packages, so that it is there in milliseconds. Its script finds
-`say(line)`, `obey()` (read orders until `stop` or the wire's end, then exit) and `forever()`.
+`say(line)`, `obey()` (read orders until `stop` or the wire's end, then exit) and
+`forever()` (hear nothing, but do not outlive the wire).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from ccproxyd.supervision.supervisor import Supervised
 PATIENCE = 20.0
 
 PRELUDE = """
-import os, signal, sys
+import os, select, signal, sys
 wire = int(sys.argv[-1])
 
 def say(line):
@@ -37,8 +38,9 @@ def obey():
     sys.exit(0)
 
 def forever():
-    while True:
-        signal.pause()
+    end = select.poll()
+    end.register(wire, 0)
+    end.poll()
 """
 READY = """say('{"kind":"ready"}')"""
 

@@ -164,23 +164,44 @@ async def test_a_child_that_is_gone_leaves_no_descriptor_open(heard: Heard) -> N
     assert descriptors() == before
 
 
-async def test_a_grandchild_that_holds_the_pipes_does_not_hold_up_the_end(
+async def test_what_a_grandchild_says_after_the_end_is_heard_too(heard: Heard) -> None:
+    script = """
+import time
+parent = os.getpid()
+if os.fork():
+    os._exit(3)
+while os.getppid() == parent:
+    time.sleep(0.001)
+time.sleep(0.05)
+print("a late line", flush=True)
+say('{"kind":"failed"}')
+"""
+    async with heard.child(script) as child:
+        assert await child.wait() == 3
+        assert heard.lines == ["a late line"]
+        assert heard.kinds == ["failed"]
+
+
+async def test_a_grandchild_that_stays_does_not_hold_up_the_end(
     heard: Heard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(process, "_LAST_WORDS_SECONDS", 0.05)
+    staying, leaving = os.pipe()
     script = f"""
 if os.fork():
     {READY}
     os._exit(4)
-obey()
+os.close({leaving})
+os.read({staying}, 1)
 """
-    before = descriptors()
-    async with heard.child(script) as child:
+    async with heard.child(script, inherited=[staying, leaving]) as child:
         assert await child.wait() == 4
+        # It has our ends closed, and not because the grandchild would have gone.
         await child.wire.closed.wait()
         await child.lines.ended.wait()
+    os.close(leaving)
+    os.close(staying)
     assert heard.kinds == ["ready"]
-    assert descriptors() <= before + 2  # the event loop's own, of the first child
 
 
 @pytest.fixture
@@ -211,6 +232,7 @@ def test_a_line_without_end_costs_no_memory_and_its_rest_is_lost(
     pipe, told = lines
     for _ in range(100):
         pipe.data_received(b"x" * 1000)
+    assert len(pipe._rest) == 4096
     pipe.data_received(b"sk-ant-secret\nnext\n")
     assert told == ["x" * 4096, "next"]
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
+import psutil
 import pytest
 from attrs import define, field
 
@@ -21,6 +24,7 @@ from ccproxyd.supervision.template import (
     Template,
     become_subreaper,
     can_fork,
+    reap_strangers,
 )
 from tests.supervision.children import DYING, Owner, command, living
 
@@ -199,3 +203,25 @@ async def test_the_status_of_a_worker_that_nobody_saw_end_is_unknown(
 ) -> None:
     monkeypatch.setattr("ccproxyd.supervision.template._STATUS_SECONDS", 0.01)
     assert await template_of(DYING).status_of(os.getpid()) == UNKNOWN_STATUS
+
+
+def test_what_nobody_waits_for_is_buried() -> None:
+    """A grandchild whose parent is gone comes to the subreaper; its own children are left alone."""
+    become_subreaper()
+    orphan = "import os; print(os.fork() or os._exit(0), flush=True); os._exit(0)"
+    done = subprocess.run([sys.executable, "-c", orphan], capture_output=True, check=True)
+    pid = int(done.stdout)
+    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+        os.sched_yield()
+    reap_strangers({pid})
+    assert psutil.pid_exists(pid)
+    reap_strangers(set())
+    assert not psutil.pid_exists(pid)
+
+
+async def test_a_closed_template_is_not_waited_for() -> None:
+    async with running() as template:
+        await template.usable()
+        template.close()
+        with pytest.raises(ForkRefusedError, match="stopping"):
+            await template.usable()
