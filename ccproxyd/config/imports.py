@@ -47,7 +47,7 @@ def build_table(loaded: Loaded, config_dir: Path) -> RoutingTable:
     """
     targets, aliases = loaded.litellm.targets(), loaded.litellm.aliases
     return RoutingTable(
-        rules=build_rules(loaded.settings.rules, config_dir, targets, aliases),
+        rules=build_rules(loaded.settings.rules, config_dir, targets, aliases, loaded.sources),
         targets=targets,
         aliases=aliases,
         passthrough=loaded.settings.default_model_passthrough,
@@ -60,8 +60,12 @@ def build_rules(
     config_dir: Path,
     targets: Iterable[Target],
     aliases: Mapping[str, str] | None = None,
+    sources: Mapping[str, str] | None = None,
 ) -> tuple[Rule, ...]:
     """The rules in their order. All of them load, or nothing is changed.
+
+    Args:
+        sources: of the users' modules by path, where the config brought them along.
 
     Raises:
         ConfigError: the first rule that does not load, by its field.
@@ -69,7 +73,7 @@ def build_rules(
     entries = tuple(entries)
     check_labels(entries, targets, aliases or {})
     install_aliases()
-    with fresh_modules(config_dir):
+    with fresh_modules(config_dir, sources):
         return tuple(_rule(entry, config_dir.resolve()) for entry in entries)
 
 

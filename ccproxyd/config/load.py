@@ -16,7 +16,8 @@ LiteLLM sees, `routing_fingerprint` what decides a route, `fingerprint` everythi
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -53,7 +54,8 @@ class Loaded:
 
     `documents` holds `ccproxy` and `litellm`, plain JSON values, expanded, includes merged.
     `environ` is what the `env` file and systemd's credentials add for the processes below;
-    `names` is what config.yaml's `os.environ/NAME` stand for. Both hold secrets.
+    `names` is what config.yaml's `os.environ/NAME` stand for. Both hold secrets. `sources` is the
+    text of the rules' modules by path: what is in force stays so, whatever becomes of the files.
     """
 
     settings: Settings
@@ -64,6 +66,7 @@ class Loaded:
     fingerprint: str
     routing_fingerprint: str
     worker_fingerprint: str
+    sources: Mapping[str, str]
     files: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -91,6 +94,7 @@ class Loaded:
 
 _CARRIED: Final = (
     "documents",
+    "sources",
     "environ",
     "names",
     "fingerprint",
@@ -170,6 +174,7 @@ def _loaded(
         fingerprint=_fingerprint(routing, worker),
         routing_fingerprint=routing,
         worker_fingerprint=worker,
+        sources=dict(_sources(rule_modules)),
         files=tuple(str(file) for file in files),
         warnings=tuple(warnings),
     )
@@ -177,6 +182,13 @@ def _loaded(
 
 def _fingerprint(*parts: Any) -> str:
     return hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def _sources(files: Iterable[Path]) -> Iterator[tuple[str, str]]:
+    """One in another encoding than UTF-8 is left to its file."""
+    for file in files:
+        with suppress(UnicodeDecodeError):
+            yield str(file.resolve()), _bytes(file, str(file)).decode("utf-8")
 
 
 def _digests(files: Iterable[Path]) -> list[tuple[str, str]]:

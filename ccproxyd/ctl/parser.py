@@ -183,6 +183,7 @@ COMMANDS: Final = (
     Command("explain", "explain", _summary("explain"), _explain),
     Command("reload", "lifecycle", _summary("reload")),
     Command("restart", "lifecycle", _summary("restart"), _restart),
+    Command("start", "start", "run the daemon in the foreground, and say when it serves"),
     Command("stop", "lifecycle", _summary("stop"), _stop),
     Command("check", "check", "say whether the config is good, without a daemon"),
     Command("env", "env", "print what a client needs to use the daemon", _env),

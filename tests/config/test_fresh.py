@@ -119,3 +119,14 @@ def test_a_package_that_looks_elsewhere_is_left_to_others(tmp_path: Path) -> Non
     write(tmp_path / "pkg" / "inner.py", "")
     with pytest.raises(ModuleNotFoundError, match=r"pkg\.inner"):
         load(tmp_path, "pkg.inner")
+
+
+def test_sources_that_were_brought_along_go_before_the_files(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    write(file, "LIMIT = 1\n")
+    sources = {str(file): file.read_text()}
+    write(file, "LIMIT = (\n")
+    with fresh_modules(tmp_path, sources):
+        assert importlib.import_module("mine").LIMIT == 1
+    with pytest.raises(SyntaxError):
+        load(tmp_path, "mine")

@@ -184,3 +184,15 @@ def test_the_control_api_answers_curl_too(daemon: Daemon) -> None:
         check=True,
     )
     assert orjson.loads(done.stdout)["name"] == "ccproxyd"
+
+
+def test_a_gateway_that_dies_gets_the_rules_in_force_not_a_broken_edit(daemon: Daemon) -> None:
+    good = (daemon.config_dir / "weekday.py").read_text()
+    daemon.edit("weekday.py", lambda text: text.replace("class Weekday", "class Weekday("))
+    gateway = daemon.children()["gateway"]
+    gateway.kill()
+    gateway.wait()
+    try:
+        assert label_of(daemon, metadata={"tag": "friday"}) == "think"
+    finally:
+        (daemon.config_dir / "weekday.py").write_text(good)
