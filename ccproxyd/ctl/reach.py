@@ -49,13 +49,13 @@ def ask(
     """The daemon's answer; `doing` is shown on a terminal meanwhile, with what it waits for."""
     client = client or client_of(args)
     try:
-        with Waiting(doing, detail=lambda: _progress(client_of(args))):
+        with Waiting(doing, detail=lambda: progress(client_of(args))):
             return client.call(verb, payload, wait_seconds=args.wait)
     finally:
         _name_skew(client.daemon_version)
 
 
-def _progress(client: Client) -> str:
+def progress(client: Client) -> str:
     """What the daemon is waiting for, by its own word; nothing when it does not say."""
     try:
         found = Status.from_json(client.call("status"))

@@ -1,11 +1,12 @@
+import json
 from pathlib import Path
 
 import pytest
 
 from ccproxyd import __version__
-from ccproxyd.control.client import FailedError
+from ccproxyd.control.client import Client, FailedError
 from ccproxyd.ctl.parser import parse
-from ccproxyd.ctl.reach import ask, client_of, directories, home
+from ccproxyd.ctl.reach import ask, client_of, directories, home, progress
 from tests.control.fakes import FakeOperations, canned, http, running_in_thread
 
 
@@ -62,3 +63,24 @@ def test_the_config_is_the_named_one_the_daemons_or_the_users(home: Path) -> Non
 def test_home_is_known_without_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HOME")
     assert home().is_absolute()
+
+
+@pytest.mark.parametrize(
+    ("workers", "shown"),
+    [
+        ([(1, "ready")], ""),
+        ([(1, "ready"), (2, "starting")], "generation 2: 0 of 1 worker ready"),
+        ([(1, "ready"), (2, "starting"), (2, "ready")], "generation 2: 1 of 2 workers ready"),
+    ],
+)
+def test_a_wait_says_how_far_the_new_generation_is(
+    path: Path, workers: list[tuple[int, str]], shown: str
+) -> None:
+    found = [{"generation": generation, "state": state} for generation, state in workers]
+    status = json.dumps({"generation": 1, "workers": found}).encode()
+    with canned(path, http(status)):
+        assert progress(Client(path)) == shown
+
+
+def test_a_wait_says_nothing_when_the_daemon_does_not(path: Path) -> None:
+    assert progress(Client(path)) == ""

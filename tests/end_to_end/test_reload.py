@@ -193,6 +193,6 @@ def test_a_gateway_that_dies_gets_the_rules_in_force_not_a_broken_edit(daemon: D
     gateway.kill()
     gateway.wait()
     try:
-        assert label_of(daemon, metadata={"tag": "friday"}) == "think"
+        assert label_of(daemon, metadata={"tag": "tuesday friday"}) == "think"
     finally:
         (daemon.config_dir / "weekday.py").write_text(good)
