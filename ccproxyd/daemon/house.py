@@ -51,6 +51,7 @@ from ccproxyd.supervision.template import (
 )
 from ccproxyd.telemetry.logs import Logger
 from ccproxyd.telemetry.redact import is_stack_line, redact
+from ccproxyd.telemetry.repeats import Repeats
 from ccproxyd.telemetry.stats import Stats
 from ccproxyd.wire import WireClosedError
 
@@ -58,6 +59,7 @@ REMEMBERED_LINES: Final = 30
 _PUBLISH_SECONDS: Final = 5.0
 RECYCLE_SECONDS: Final = 60.0
 """A worker younger than this has not grown: its limit is too low."""
+_LIBRARY: Final = "a library has logged something"
 BURY_SECONDS: Final = 30.0
 FAREWELL_SECONDS: Final = 15.0
 """LiteLLM reports its last prices in up to 5 s and shuts down in up to 10."""
@@ -109,6 +111,7 @@ class House:
     last_exit: str | None = None
     last_reload: dict[str, Any] | None = None
     words: dict[str, deque[str]] = field(factory=dict, repr=False)
+    repeats: Repeats = field(factory=Repeats, repr=False)
     error: CcproxydError | None = None
     ending: anyio.Event = field(factory=anyio.Event)
     changing: anyio.Lock = field(factory=anyio.Lock)
@@ -435,10 +438,20 @@ class House:
 
     def heard_log(self, life: Supervised, message: dict[str, Any]) -> None:
         facts = {name: value for name, value in message.items() if name not in _ENVELOPE}
-        event = message.get("event") or message.get("text") or "a library has logged something"
-        printed = message.get("logger") in ("stdout", "stderr")
-        level = "debug" if printed else message.get("level", "info")
-        self.log(level, event, **{**facts, "process": life.name})
+        facts["process"] = life.name
+        level = message.get("level", "info")
+        if "logger" in facts:
+            self._heard_library(level, str(message.get("text") or _LIBRARY), facts)
+        else:
+            self.log(level, message["event"], **facts)
+
+    def _heard_library(self, level: str, event: str, facts: dict[str, Any]) -> None:
+        """What is printed matters to who looks for a fault; what repeats itself to nobody."""
+        count = self.repeats.worth_telling((event, facts.get("where"), facts.get("error")))
+        if count is not None:
+            printed = facts["logger"] in ("stdout", "stderr")
+            times = {"times": count} if count > 1 else {}
+            self.log("debug" if printed else level, event, **facts, **times)
 
     def heard_finished(self, message: dict[str, Any]) -> None:
         self.stats.finished(message)

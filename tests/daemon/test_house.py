@@ -497,3 +497,11 @@ async def test_a_gateway_whose_config_is_broken_meanwhile_is_tried_again(street:
         house.loaded = good
         await street.logged("process is ready", times=3)
         await gateway_lists(house, "1.0")
+
+
+async def test_what_a_library_repeats_is_told_less_and_less_often(street: Street) -> None:
+    again = {"kind": "log", "level": "warning", "logger": "LiteLLM", "where": "a.py:1"}
+    async with street.ready() as house:
+        await ask_gateway(house, say=[again] * 25)
+        told = street.facts("a library has logged something")
+    assert [one.get("times") for one in told] == [None, 10]
