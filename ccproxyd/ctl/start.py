@@ -17,7 +17,7 @@ from typing import Final
 
 from ccproxyd.control.client import Client, NotRunningError
 from ccproxyd.control.status import Status
-from ccproxyd.ctl.printing import print_error, print_json
+from ccproxyd.ctl.printing import plural, print_error, print_json
 from ccproxyd.ctl.reach import client_of
 from ccproxyd.ctl.waiting import Waiting
 from ccproxyd.errors import CcproxydError
@@ -62,7 +62,7 @@ def _progress(found: Status | None) -> str:
     ready = sum(one.state == "ready" for one in found.workers)
     if found.template and found.template.pid and not any(one.pid for one in found.workers):
         return "starting, LiteLLM is being imported"
-    return f"starting, {ready} of {len(found.workers)} workers ready"
+    return f"starting, {ready} of {plural(len(found.workers), 'worker')} ready"
 
 
 def _status(client: Client) -> Status | None:
