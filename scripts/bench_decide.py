@@ -77,7 +77,9 @@ def bench(turns: int, rounds: int) -> None:
 
 
 def decide(counter: TokenCounter, body: Body) -> None:
-    decision = ROUTER.decide(Request(body, headers=HEADERS, counter=counter))
+    request = Request(body, headers=HEADERS, counter=counter)
+    request.counts_within(sys.maxsize)
+    decision = ROUTER.decide(request)
     assert decision.label == "default"
 
 

@@ -152,9 +152,10 @@ class App:
 
     async def _decide(self, request: Request, table: Table, report: Report) -> Decision:
         began = time.perf_counter()
-        if table.router.reads_tokens and self.counter.pending(request.body) > COUNT_IN_THREAD:
+        if table.router.reads_tokens:
             with contextlib.suppress(CcproxydError):  # the rules will meet it again, and report it
-                await asyncio.to_thread(self.counter.count, request.body)
+                if not request.counts_within(COUNT_IN_THREAD):
+                    await asyncio.to_thread(lambda: request.token_count)
         decision = table.router.decide(request, time.monotonic())
         report.decided(decision, began)
         self.send_report(report.decided_message())

@@ -143,6 +143,17 @@ class Request(Mapping[str, Any]):
         counter = TokenCounter() if self._counter is None else self._counter
         return counter.count(self.body)
 
+    def counts_within(self, limit: int) -> bool:
+        """Count the tokens now, unless more than `limit` characters are new; whether it was done.
+
+        The one walk over the body is then kept for the rules.
+        """
+        counter = TokenCounter() if self._counter is None else self._counter
+        tokens = counter.count_within(self.body, limit)
+        if tokens is not None:
+            self.__dict__["token_count"] = tokens
+        return tokens is not None
+
     @cached_property
     def session_id(self) -> str | None:
         """The client's session, by its header or else by the body's metadata."""

@@ -20,6 +20,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib.util
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from functools import cache, partial
@@ -72,12 +73,23 @@ class TokenCounter:
 
     def count(self, body: Mapping[str, Any]) -> int:
         """The same as `full_count(body)`, at the price of what is new in it."""
+        return self.count_within(body, sys.maxsize) or 0
+
+    def count_within(self, body: Mapping[str, Any], limit: int) -> int | None:
+        """The same, or None where more than `limit` characters would have to be encoded.
+
+        >>> TokenCounter().count_within({"system": "Hello, world"}, 5) is None
+        True
+        """
         content = read(body)
         keys = list(_keys(content))
         found = list(map(self._younger.get, keys))
         known = sum(filter(None, found))
         if None in found:
-            missing = compress(zip(keys, _pieces(content), strict=True), map(_is_none, found))
+            pieces = zip(keys, _pieces(content), strict=True)
+            missing = list(compress(pieces, map(_is_none, found)))
+            if sum(len(piece) for key, piece in missing if key not in self._older) > limit:
+                return None
             known += sum(self._recall(key, piece) for key, piece in missing)
         return content.tokens + known
 

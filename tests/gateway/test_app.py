@@ -174,7 +174,7 @@ ccproxy:
         assert aside == []
         for _ in range(2):
             await call(asking(prompt="word " * 10_000)).to(house.app)
-    assert aside == [house.app.counter.count]
+    assert [counted() for counted in aside] == [house.app.counter.count_text("word " * 10_000)]
     assert [told(one, worker) for one in worker.requests] == ["claude-haiku-4-5", "think", "think"]
 
 

@@ -414,3 +414,10 @@ def test_every_shape_has_its_session_and_model(name: str) -> None:
     assert request.session_id == made.headers["X-Claude-Code-Session-Id"]
     assert request.model == made.body["model"]
     assert request.call_type == "anthropic_messages"
+
+
+def test_a_count_that_is_done_early_is_not_done_again() -> None:
+    request = Request({"system": "Hello, world"}, counter=TokenCounter())
+    assert not request.counts_within(5)
+    assert request.counts_within(100)
+    assert request.__dict__["token_count"] == request.token_count == 3
