@@ -7,42 +7,43 @@ output), OpenAI chat (`prompt_tokens`, `completion_tokens`, cached ones inside
 Anthropic's `input_tokens` leaves out what a cache had or was given, OpenAI's counts it in; here
 `input_tokens` is always what was not read from a cache.
 
+Where Anthropic's side compacts a conversation or asks itself several times, `iterations` has the
+usage of each turn, and the figures beside it are not the sum.
+
 Frames are parsed only when they mention usage, and nothing of their content is kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 import orjson
-from attrs import evolve, frozen
+
+from ccproxyd.telemetry.usage import Usage
+
+__all__ = ["NO_USAGE", "StreamUsage", "Usage", "usage_of_json"]
+
+NO_USAGE: Final = Usage()
 
 _MENTION: Final = b'"usage"'
 _MAX_FRAME_BYTES: Final = 8 * 1024 * 1024
+_COUNTS: Final = frozenset(
+    "input_tokens output_tokens prompt_tokens completion_tokens cache_read_input_tokens "
+    "cache_creation_input_tokens".split()
+)
+_DETAILS: Final = frozenset(
+    "prompt_tokens_details input_tokens_details completion_tokens_details output_tokens_details "
+    "cache_creation server_tool_use iterations".split()
+)
+_NAMES: Final = ("model", "service_tier")
+"""What stands beside the usage; Anthropic has the tier inside it."""
+_FIGURES: Final = _COUNTS.union(_DETAILS, _NAMES, ("speed", "inference_geo"))
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
-
-@frozen
-class Usage:
-    """Tokens of one answer; None is what it did not say."""
-
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cache_read_tokens: int | None = None
-
-    def merged(self, newer: Usage) -> Usage:
-        """Later figures replace earlier ones, silence does not."""
-        return evolve(
-            self,
-            **{
-                name: value
-                for name in ("input_tokens", "output_tokens", "cache_read_tokens")
-                if (value := getattr(newer, name)) is not None
-            },
-        )
-
-
-NO_USAGE: Final = Usage()
+Figures = Mapping[str, Any]
+"""A provider's own figures, by its own names."""
 
 
 def usage_of_json(raw: bytes) -> Usage:
@@ -51,11 +52,13 @@ def usage_of_json(raw: bytes) -> Usage:
     >>> usage_of_json(b'{"usage": {"input_tokens": 3, "output_tokens": 5}}').output_tokens
     5
     """
-    return _usage_in(raw) if _MENTION in raw else NO_USAGE
+    return _usage(_figures_in(raw)) if _MENTION in raw else NO_USAGE
 
 
 class StreamUsage:
     r"""Collects usage from the pieces of an SSE answer, however they are cut.
+
+    Later figures replace earlier ones, silence does not.
 
     >>> stream = StreamUsage()
     >>> stream.feed(b'data: {"usage": {"input_to')
@@ -65,57 +68,121 @@ class StreamUsage:
     """
 
     def __init__(self) -> None:
-        self.usage = NO_USAGE
+        self._figures: dict[str, Any] = {}
         self._rest = b""
+
+    @property
+    def usage(self) -> Usage:
+        """What is known so far."""
+        return _usage(self._figures)
 
     def feed(self, piece: bytes) -> None:
         *lines, rest = (self._rest + piece).split(b"\n")
         self._rest = rest if len(rest) <= _MAX_FRAME_BYTES else b""
         for line in lines:
             if line.startswith(b"data:") and _MENTION in line:
-                self.usage = self.usage.merged(_usage_in(line[5:]))
+                self._figures.update(_figures_in(line[5:]))
 
 
-def _usage_in(raw: bytes) -> Usage:
+def _figures_in(raw: bytes) -> Figures:
+    """Those of the usage, and the names beside it; what is null is not said."""
     try:
-        value = orjson.loads(raw)
+        holder = _holder(orjson.loads(raw))
     except orjson.JSONDecodeError:
-        return NO_USAGE
-    found = _find(value)
-    return _normalised(found) if found else NO_USAGE
+        return _NOTHING
+    if holder is None:
+        return _NOTHING
+    beside = {name: holder.get(name) for name in _NAMES}
+    known = {name: value for name, value in holder["usage"].items() if name in _FIGURES}
+    return {
+        name: value
+        for found in (known, beside)
+        for name, value in found.items()
+        if value is not None
+    }
 
 
-def _find(value: Any) -> Mapping[str, Any] | None:
-    """At the top, or inside the `message` or `response` of a stream's frame."""
+def _holder(value: Any) -> Mapping[str, Any] | None:
+    """What the usage is in: the top, or the `message` or `response` of a stream's frame."""
     if not isinstance(value, dict):
         return None
-    for holder in (value, value.get("message"), value.get("response")):
-        if isinstance(holder, dict) and isinstance(holder.get("usage"), dict):
-            return holder["usage"]  # type: ignore[no-any-return]
-    return None
+    holders = (value, value.get("message"), value.get("response"))
+    return next((one for one in holders if _mapping(one, "usage") is not _NOTHING), None)
 
 
-def _normalised(usage: Mapping[str, Any]) -> Usage:
-    details = usage.get("prompt_tokens_details") or usage.get("input_tokens_details")
-    cached = _count(details, "cached_tokens") if isinstance(details, dict) else None
+def _usage(figures: Figures) -> Usage:
+    figures = _summed(figures)
+    inputs = _either(figures, "prompt_tokens_details", "input_tokens_details")
+    outputs = _either(figures, "completion_tokens_details", "output_tokens_details")
+    cached = _count(inputs, "cached_tokens")
     return Usage(
-        input_tokens=_uncached(usage, cached),
-        output_tokens=_first(_count(usage, "output_tokens"), _count(usage, "completion_tokens")),
-        cache_read_tokens=_first(_count(usage, "cache_read_input_tokens"), cached),
+        input_tokens=_uncached(figures, cached),
+        output_tokens=_count(figures, "output_tokens", "completion_tokens"),
+        cache_read_tokens=_first(_count(figures, "cache_read_input_tokens"), cached),
+        cache_write_tokens=_first(
+            _count(figures, "cache_creation_input_tokens"),
+            _count(inputs, "cache_write_tokens", "cache_creation_tokens"),
+        ),
+        cache_write_1h_tokens=_written_for_an_hour(figures),
+        audio_input_tokens=_count(inputs, "audio_tokens"),
+        audio_output_tokens=_count(outputs, "audio_tokens"),
+        reasoning_tokens=_count(outputs, "reasoning_tokens", "thinking_tokens"),
+        web_searches=_count(_mapping(figures, "server_tool_use"), "web_search_requests"),
+        model=_text(figures, "model"),
+        service_tier=_text(figures, "service_tier"),
+        speed=_text(figures, "speed"),
+        inference_geo=_text(figures, "inference_geo"),
     )
 
 
-def _uncached(usage: Mapping[str, Any], cached: int | None) -> int | None:
-    if cached is None and (fresh := _count(usage, "input_tokens")) is not None:
-        return fresh + (_count(usage, "cache_creation_input_tokens") or 0)
-    total = _first(_count(usage, "input_tokens"), _count(usage, "prompt_tokens"))
+def _summed(figures: Figures) -> Figures:
+    """The figures with those of all iterations in place of the last one's."""
+    listed = figures.get("iterations")
+    turns = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+    if not turns:
+        return figures
+    sums: dict[str, Any] = {name: _sum(_count(turn, name) for turn in turns) for name in _COUNTS}
+    hours = _sum(map(_written_for_an_hour, turns))
+    if hours is not None:
+        sums["cache_creation"] = {"ephemeral_1h_input_tokens": hours}
+    return {**figures, **sums}
+
+
+def _uncached(figures: Figures, cached: int | None) -> int | None:
+    if cached is None and (fresh := _count(figures, "input_tokens")) is not None:
+        return fresh + (_count(figures, "cache_creation_input_tokens") or 0)
+    total = _count(figures, "input_tokens", "prompt_tokens")
     return None if total is None else max(0, total - (cached or 0))
 
 
-def _count(holder: Mapping[str, Any], name: str) -> int | None:
-    value = holder.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+def _written_for_an_hour(figures: Figures) -> int | None:
+    return _count(_mapping(figures, "cache_creation"), "ephemeral_1h_input_tokens")
+
+
+def _either(figures: Figures, *names: str) -> Figures:
+    return next((found for name in names if (found := _mapping(figures, name))), _NOTHING)
+
+
+def _mapping(holder: Any, name: str) -> Figures:
+    value = holder.get(name) if isinstance(holder, Mapping) else None
+    return value if isinstance(value, dict) else _NOTHING
+
+
+def _text(figures: Figures, name: str) -> str | None:
+    value = figures.get(name)
+    return value if isinstance(value, str) else None
+
+
+def _count(figures: Figures, *names: str) -> int | None:
+    """Of these names the first that is a number."""
+    counts = (figures.get(name) for name in names)
+    return next((one for one in counts if isinstance(one, int) and not isinstance(one, bool)), None)
 
 
 def _first(*values: int | None) -> int | None:
     return next((value for value in values if value is not None), None)
+
+
+def _sum(values: Iterable[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
