@@ -2,7 +2,8 @@
 
 Daemon, gateway and workers talk over socketpairs, one JSON object a line, each with a `kind`:
 
-    up    ready | failed | heartbeat | decided | finished | priced | idle | log | answer
+    up    ready | failed | heartbeat | decided | finished | priced | idle | wanted | log |
+          answer
     down  prepare | commit | abandon | workers | explain | serve | drain | stop
 
 A message that wants an answer carries an `id`; its `answer` carries the same one. Nothing blocks
@@ -23,7 +24,8 @@ Message = Mapping[str, Any]
 MAX_LINE_BYTES: Final = 64 * 1024 * 1024
 """An `explain` carries a whole request; nothing that we write is larger."""
 
-_TELEMETRY: Final = frozenset({"decided", "finished", "priced", "log", "heartbeat"})
+_PER_REQUEST: Final = frozenset({"decided", "finished", "priced"})
+_TELEMETRY: Final = _PER_REQUEST | {"log", "heartbeat"}
 
 
 class ChannelError(Exception):
@@ -42,6 +44,11 @@ def encode(message: Message) -> bytes:
 def may_be_dropped(message: Message) -> bool:
     """Whether a full channel may lose this one."""
     return message.get("kind") in _TELEMETRY
+
+
+def may_wait(message: Message) -> bool:
+    """Whether this one may go with others a moment later: there are thousands, for statistics."""
+    return message.get("kind") in _PER_REQUEST
 
 
 class Decoder:

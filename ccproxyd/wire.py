@@ -19,10 +19,14 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, cast
 
-from ccproxyd.channel import ChannelError, Decoder, Message, encode, may_be_dropped
+from ccproxyd.channel import ChannelError, Decoder, Message, encode, may_be_dropped, may_wait
 
 BACKLOG_BYTES: Final = 4 * 1024 * 1024
 """How much telemetry may wait for a daemon that is busy: about ten seconds of a full gateway."""
+
+GATHER_SECONDS: Final = 0.02
+"""How long what is for statistics alone is gathered: to wake the daemon for each request would cost
+both ends more than all the rest of the telemetry."""
 
 Receiver = Callable[[dict[str, Any]], None]
 
@@ -40,6 +44,8 @@ class Wire(asyncio.Protocol):
         self._transport: asyncio.WriteTransport | None = None
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._numbers = itertools.count(1)
+        self._gathered: list[bytes] = []
+        self._gathered_bytes = 0
         self.closed = asyncio.Event()
         self.dropped = 0
 
@@ -65,10 +71,29 @@ class Wire(asyncio.Protocol):
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        if may_be_dropped(message) and transport.get_write_buffer_size() > BACKLOG_BYTES:
+        if may_be_dropped(message) and self._backlog(transport) > BACKLOG_BYTES:
             self.dropped += 1
-            return
-        transport.write(encode(message))
+        elif may_wait(message):
+            self._gather(encode(message))
+        else:
+            self._flush()
+            transport.write(encode(message))
+
+    def _backlog(self, transport: asyncio.WriteTransport) -> int:
+        return transport.get_write_buffer_size() + self._gathered_bytes
+
+    def _gather(self, line: bytes) -> None:
+        if not self._gathered:
+            asyncio.get_running_loop().call_later(GATHER_SECONDS, self._flush)
+        self._gathered.append(line)
+        self._gathered_bytes += len(line)
+
+    def _flush(self) -> None:
+        """What was gathered goes before anything later."""
+        if self._gathered and self._transport is not None:
+            self._transport.write(b"".join(self._gathered))
+        self._gathered.clear()
+        self._gathered_bytes = 0
 
     def send_descriptors(self, line: bytes, descriptors: list[int]) -> None:
         """One line with descriptors beside it (unix(7), SCM_RIGHTS), past the transport's buffer.
@@ -100,6 +125,7 @@ class Wire(asyncio.Protocol):
             self._waiting.pop(number, None)
 
     def close(self) -> None:
+        self._flush()
         if self._transport is not None:
             self._transport.close()
 

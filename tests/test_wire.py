@@ -72,6 +72,27 @@ async def against_a_socket(end: End) -> AsyncIterator[socket.socket]:
             await end.wire.closed.wait()
 
 
+async def test_what_is_for_statistics_goes_together_and_before_what_is_said_later() -> None:
+    gateway = End()
+    async with against_a_socket(gateway) as daemon:
+        gateway.wire.send({"kind": "decided"})
+        gateway.wire.send({"kind": "finished"})
+        with pytest.raises(BlockingIOError):
+            daemon.recv(100)
+        gateway.wire.send({"kind": "idle"})
+        lines = daemon.recv(1000).splitlines()
+        assert lines == [b'{"kind":"decided"}', b'{"kind":"finished"}', b'{"kind":"idle"}']
+
+
+async def test_a_wire_that_is_closed_loses_nothing() -> None:
+    gateway = End()
+    async with against_a_socket(gateway) as daemon:
+        gateway.wire.send({"kind": "finished"})
+        gateway.wire.close()
+        await gateway.wire.closed.wait()
+        assert daemon.recv(100) == b'{"kind":"finished"}\n'
+
+
 async def test_messages_arrive_in_their_order() -> None:
     async with pair() as (daemon, gateway):
         for number in range(100):

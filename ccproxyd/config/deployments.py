@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from attrs import frozen
+from attrs import field, frozen
 
 from ccproxyd.config.environment import resolve
 from ccproxyd.config.fields import Fields
@@ -33,7 +33,9 @@ _OWN_PROVIDER: Final = frozenset(
 class Deployment:
     """One entry of `model_list`, indirections followed.
 
-    `path` is where it is written; `has_key` says whether it brings a key of its own.
+    `path` is where it is written; `has_key` says whether it brings a key of its own. `params` are
+    all its `litellm_params`, looked up in the environment; they hold secrets. `info` is what
+    `model_info` tells LiteLLM of the model: its kind, its prices.
     """
 
     model_name: str
@@ -41,6 +43,8 @@ class Deployment:
     api_base: str | None
     has_key: bool
     path: str
+    params: Mapping[str, Any] = field(factory=dict, repr=False)
+    info: Mapping[str, Any] = field(factory=dict, repr=False)
 
 
 def parse_deployments(
@@ -75,6 +79,8 @@ def _deployment(entry: Any, environ: Mapping[str, str], path: str) -> Deployment
         api_base=params.value("api_base") or params.value("base_url"),
         has_key=any(params.value(key) for key in _KEYS_OF_A_PROVIDER),
         path=path,
+        params=_looked_up(fields.value("litellm_params"), environ),
+        info=_looked_up(fields.value("model_info") or {}, environ),
     )
 
 

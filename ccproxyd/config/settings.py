@@ -20,6 +20,7 @@ from typing import Any, Final, TypeVar
 import attrs
 from attrs import field, frozen
 
+from ccproxyd.config.budgets import Budgets
 from ccproxyd.config.entries import (
     BUILT_IN_HOOKS,
     DEFAULT_HOOKS,
@@ -34,7 +35,9 @@ __all__ = [
     "BUILT_IN_HOOKS",
     "FILE",
     "UNUSED_KEYS",
+    "Budgets",
     "HookEntry",
+    "Lanes",
     "Logging",
     "RuleEntry",
     "Settings",
@@ -46,6 +49,7 @@ __all__ = [
 FILE: Final = "ccproxy.yaml"
 HIGHEST_PORT: Final = 65535
 START_METHODS: Final = ("auto", "fork", "spawn")
+DIRECT_LANE: Final = ("auto", "off")
 
 UNUSED_KEYS: Final = ("metrics_enabled", "oat_sources", "credentials")
 """Keys of claude-ccproxy that are accepted and have no effect."""
@@ -85,6 +89,11 @@ def _time_limit(fields: Fields, key: str, default: float) -> float:
 
 def _start_method(fields: Fields, key: str, default: str) -> str:
     return fields.choice(key, default, START_METHODS)
+
+
+def _direct_lane(fields: Fields, key: str, default: str) -> str:
+    """Unquoted, YAML reads `off` as false."""
+    return "off" if fields.value(key) is False else fields.choice(key, default, DIRECT_LANE)
 
 
 def _rules(fields: Fields, key: str, _default: object) -> tuple[RuleEntry, ...]:
@@ -132,6 +141,20 @@ class Workers:
         default=3,
         metadata=_key(_at_least_one, "how many generations of workers may live at once"),
     )
+    lazy: bool = field(
+        default=False,
+        metadata=_key(_flag, "start LiteLLM only when needed, if every label can go direct"),
+    )
+
+
+@frozen
+class Lanes:
+    """`ccproxy.lanes`: the ways to a provider."""
+
+    direct: str = field(
+        default="auto",
+        metadata=_key(_direct_lane, "auto: past LiteLLM where nothing needs it; off: never"),
+    )
 
 
 @frozen
@@ -175,7 +198,9 @@ class Logging:
 
 
 _WORKERS: Final = Workers()
+_LANES: Final = Lanes()
 _TIMEOUTS: Final = Timeouts()
+_BUDGETS: Final = Budgets()
 _LOGGING: Final = Logging()
 
 
@@ -211,9 +236,17 @@ class Settings:
         default=_WORKERS,
         metadata=_key(_subsection, "the LiteLLM processes"),
     )
+    lanes: Lanes = field(
+        default=_LANES,
+        metadata=_key(_subsection, "the ways to a provider"),
+    )
     timeouts: Timeouts = field(
         default=_TIMEOUTS,
         metadata=_key(_subsection, "how long to wait for a provider, in seconds"),
+    )
+    budgets: Budgets = field(
+        default=_BUDGETS,
+        metadata=_key(_subsection, "how much may be spent, in US dollars"),
     )
     logging: Logging = field(
         default=_LOGGING,

@@ -133,6 +133,7 @@ class Explanation(Message):
     rule: str = ""
     reason: str = ""
     lane: str = ""
+    lane_reason: str = ""
     token_count: int | None = None
     session_id: str | None = None
     rules: tuple[Outcome, ...] = ()

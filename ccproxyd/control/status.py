@@ -68,6 +68,15 @@ class Fault(Message):
 
 
 @frozen
+class Lane(Message):
+    """How the requests of a label go, and why so."""
+
+    lane: str = ""
+    """direct | litellm"""
+    reason: str = ""
+
+
+@frozen
 class LastReload(Message):
     ok: bool = True
     generation: int = 0
@@ -87,6 +96,8 @@ class Status(Message):
     listen: Listen = Listen()
     control_socket: str = ""
     labels: tuple[str, ...] = ()
+    lanes: Mapping[str, Lane] = field(factory=dict)
+    """By label."""
     gateway: Gateway | None = None
     workers: tuple[Worker, ...] = ()
     restarts_total: int = 0

@@ -123,7 +123,7 @@ def _print(found: Explanation) -> None:
         ("model", found.model),
         ("rule", found.rule),
         ("reason", found.reason),
-        ("lane", found.lane),
+        ("lane", _lane(found)),
         ("tokens", tokens),
         ("session", found.session_id or ""),
     ]
@@ -131,6 +131,10 @@ def _print(found: Explanation) -> None:
     if found.rules:
         columns = [Column("rule"), Column("label"), Column("matched"), Column("measured")]
         print_table(columns, [_row(outcome) for outcome in found.rules])
+
+
+def _lane(found: Explanation) -> str:
+    return f"{found.lane}: {found.lane_reason}" if found.lane_reason else found.lane
 
 
 def _row(outcome: Outcome) -> list[str]:

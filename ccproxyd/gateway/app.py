@@ -21,12 +21,16 @@ from urllib.parse import parse_qsl, quote, urlencode
 from attrs import define, field
 
 from ccproxyd.channel import Message
+from ccproxyd.config.lanes import DIRECT, LITELLM
 from ccproxyd.errors import CcproxydError, ProxyError, Unknown
-from ccproxyd.gateway.auth import credentials, subscription_token
-from ccproxyd.gateway.bodies import ClientGoneError, Receive, parse_body, read_body, with_model
+from ccproxyd.gateway.auth import credentials
+from ccproxyd.gateway.bodies import ClientGoneError, Receive, parse_body, read_body
 from ccproxyd.gateway.exchange import Exchange, Send, header_pairs
-from ccproxyd.gateway.lanes.litellm import LiteLLMLane, Log, Order
-from ccproxyd.gateway.paths import Carriage, counts_tokens, model_in
+from ccproxyd.gateway.lanes.answers import KeyRefusedError
+from ccproxyd.gateway.lanes.direct import DirectFailedError, DirectLane, Errand
+from ccproxyd.gateway.lanes.litellm import LiteLLMLane, Log
+from ccproxyd.gateway.paths import Carriage, model_in
+from ccproxyd.gateway.plan import Plan, choice_for, order_for, plan_as_it_is, plan_route
 from ccproxyd.gateway.pool import Pool
 from ccproxyd.gateway.probes import OPEN_PATHS, list_models, sign_of_life
 from ccproxyd.gateway.replies import error_reply
@@ -46,6 +50,7 @@ class App:
     table: Table
     pool: Pool
     lane: LiteLLMLane
+    direct: DirectLane
     counter: TokenCounter
     send_report: Callable[[Message], None]
     log: Log
@@ -90,8 +95,8 @@ class App:
     async def _serve(self, exchange: Exchange, table: Table) -> None:
         carriage = table.paths.carriage(exchange.method, exchange.path)
         if carriage is Carriage.ANSWERED and exchange.path in OPEN_PATHS:
-            life = sign_of_life(exchange.path, workers_ready=self.pool.ready)
-            return await exchange.reply(life)
+            ready = bool(self.pool.ready) or table.starts_litellm_late
+            return await exchange.reply(sign_of_life(exchange.path, ready=ready))
         _check_path(exchange.path)
         _check_key(exchange, table)
         if carriage is Carriage.ANSWERED and not table.clients_belong_to_litellm:
@@ -105,8 +110,8 @@ class App:
         report = Report(uuid.uuid4().hex)
         exchange.extra += header_pairs([("x-ccproxy-request-id", report.request_id)])
         try:
-            order = await self._order(exchange, table, report, routed=routed)
-            await self._unless_gone(exchange, order, report)
+            plan = await self._plan(exchange, table, report, routed=routed)
+            await self._unless_gone(exchange, plan, report)
         except ProxyError as error:
             report.status = report.status or error.code
             raise
@@ -119,36 +124,35 @@ class App:
         finally:
             self.send_report(report.finished_message())
 
-    async def _order(
+    async def _plan(
         self, exchange: Exchange, table: Table, report: Report, *, routed: bool
-    ) -> Order:
+    ) -> Plan:
         if isinstance(exchange, WebSocketExchange):
-            return await self._order_to_talk(exchange, table, report)
+            return await self._plan_to_talk(exchange, table, report)
         raw = await read_body(exchange.receive)
         if not routed:
-            return _order(exchange, table, raw)
+            return plan_as_it_is(exchange, table, raw)
         request = _request(exchange, raw, self.counter)
         report.call_type = request.call_type
         decision = await self._decide(request, table, report)
         exchange.extra += header_pairs(_told(decision))
-        if counts_tokens(exchange.path) and decision.label != request.requested_model:
-            raw = with_model(request.body, decision.label)
-        return _order(exchange, table, raw, decision, report.request_id)
+        return plan_route(exchange, table, request, raw, decision, report.request_id)
 
-    async def _order_to_talk(
+    async def _plan_to_talk(
         self, exchange: WebSocketExchange, table: Table, report: Report
-    ) -> Order:
+    ) -> Plan:
         """A WebSocket names its model in the query, if at all; LiteLLM runs no hook on it."""
         await exchange.receive()
         named = dict(parse_qsl(exchange.query))
         if "model" not in named:
-            return _order(exchange, table, b"")
+            return plan_as_it_is(exchange, table, b"")
         report.call_type = "realtime"
         request = Request({"model": named["model"]}, path=exchange.path)
         decision = await self._decide(request, table, report)
         exchange.extra += header_pairs(_told(decision))
         exchange.query = urlencode({**named, "model": decision.label})
-        return _order(exchange, table, b"", decision, report.request_id)
+        order = order_for(exchange, table, b"", decision, report.request_id)
+        return Plan(lambda: order)
 
     async def _decide(self, request: Request, table: Table, report: Report) -> Decision:
         began = time.perf_counter()
@@ -161,11 +165,11 @@ class App:
         self.send_report(report.decided_message())
         return decision
 
-    async def _unless_gone(self, exchange: Exchange, order: Order, report: Report) -> None:
+    async def _unless_gone(self, exchange: Exchange, plan: Plan, report: Report) -> None:
         """Run the lane, but drop it at once when the client goes away."""
         if isinstance(exchange, WebSocketExchange):
-            return await self.lane.carry(exchange, order, report)
-        carrying = asyncio.ensure_future(self.lane.carry(exchange, order, report))
+            return await self._travel(exchange, plan, report)
+        carrying = asyncio.ensure_future(self._travel(exchange, plan, report))
         watching = asyncio.ensure_future(exchange.until_gone())
         try:
             await asyncio.wait({carrying, watching}, return_when=asyncio.FIRST_COMPLETED)
@@ -176,16 +180,37 @@ class App:
             watching.cancel()
             await _dropped(carrying)
 
+    async def _travel(self, exchange: Exchange, plan: Plan, report: Report) -> None:
+        if plan.errand is None or not await self._directly(exchange, plan.errand, report):
+            exchange.lane = report.lane = LITELLM
+            await self.lane.carry(exchange, plan.order(), report)
+
+    async def _directly(self, exchange: Exchange, errand: Errand, report: Report) -> bool:
+        """Whether the direct lane answered; if not, LiteLLM has a fallback."""
+        exchange.lane = report.lane = DIRECT
+        try:
+            await self.direct.carry(exchange, errand, report)
+        except DirectFailedError:
+            return False
+        return True
+
+    async def close(self) -> None:
+        """Let go of every connection that was kept."""
+        await self.lane.close()
+        await self.direct.close()
+
     def explain(self, body: Message, headers: dict[str, str], path: str) -> dict[str, Any]:
         """What would be decided for a request, and what each rule measured."""
         request = Request(body, headers=headers, path=path, counter=self.counter)
         found = self.table.router.explain(request, time.monotonic())
+        choice = choice_for(self.table, request, found.decision)
         return {
             "label": found.decision.label,
             "model": found.decision.model,
             "rule": found.decision.rule,
             "reason": found.decision.reason,
-            "lane": "litellm",
+            "lane": choice.lane,
+            "lane_reason": choice.reason,
             "token_count": found.token_count,
             "session_id": found.session_id,
             "rules": [
@@ -208,7 +233,7 @@ async def _answer_failure(exchange: Exchange, error: ProxyError) -> None:
     headers = {}
     if error.code == 503:
         headers["retry-after"] = "5"
-    if error.code in (401, 403, 404):
+    if error.code in (401, 403, 404) or isinstance(error, KeyRefusedError):
         headers["x-should-retry"] = "false"
     await exchange.reply(error_reply(error, exchange.dialect, headers))
 
@@ -232,29 +257,7 @@ def _request(exchange: Exchange, raw: bytes, counter: TokenCounter) -> Request:
     body = parse_body(raw, exchange.headers.get("content-type", ""))
     if model := model_in(exchange.path):
         body = {**body, "model": model}
-    return Request(body, headers=exchange.headers, path=exchange.path, counter=counter)
-
-
-def _order(
-    exchange: Exchange,
-    table: Table,
-    body: bytes,
-    decision: Decision | None = None,
-    request_id: str = "",
-) -> Order:
-    lent = decision is not None and table.lends_subscription(decision.label)
-    return Order(
-        body=body,
-        decision=_handed_over(decision, request_id) if decision else None,
-        token=subscription_token(exchange.headers) if lent else None,
-        client_keys=table.clients_belong_to_litellm,
-        first_byte_seconds=table.settings.timeouts.first_byte,
-        idle_seconds=table.settings.timeouts.idle,
-    )
-
-
-def _handed_over(decision: Decision, request_id: str) -> dict[str, Any]:
-    return {"label": decision.label, "request_id": request_id, "kept": decision.kept}
+    return Request(body, headers=exchange.headers, path=exchange.path, counter=counter, raw=raw)
 
 
 def _told(decision: Decision) -> list[tuple[str, str]]:

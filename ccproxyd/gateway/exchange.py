@@ -35,6 +35,8 @@ class Exchange:
         self.receive = receive
         self._send = send
         self.extra: Pairs = []
+        self.lane = ""
+        """The lane that answers, once there is one."""
         self.started = False
         self.is_last: Callable[[], bool] = lambda: False
         """Whether the connection is not to be kept alive; asked when the answer starts."""
@@ -45,8 +47,9 @@ class Exchange:
 
     async def start(self, status: int, headers: Pairs) -> None:
         self.started = True
+        lane = header_pairs([("x-ccproxy-lane", self.lane)]) if self.lane else []
         last = _CLOSE if self.is_last() else []
-        pairs = [*headers, *self.extra, *last]
+        pairs = [*headers, *self.extra, *lane, *last]
         await self._send({"type": "http.response.start", "status": status, "headers": pairs})
 
     async def write(self, piece: bytes, *, more: bool = True) -> None:

@@ -4,6 +4,9 @@ A request goes to the ready worker with the fewest in flight. While there is non
 their turn, in order, up to a bound in number and in time: a restart of LiteLLM takes seconds and
 must look like a slow answer, not like a refusal.
 
+Where the daemon starts LiteLLM only when it is needed, a request that finds nobody says so, once
+for as long as nobody comes.
+
 A worker that the daemon takes off the list gets nothing new. When its last request is done it is
 reported idle, and only then stopped.
 """
@@ -60,10 +63,14 @@ class Seat:
 class Pool:
     """All workers that have, or may get, requests."""
 
-    def __init__(self, on_idle: Callable[[str], None]) -> None:
+    def __init__(
+        self, on_idle: Callable[[str], None], on_wanted: Callable[[], None] = lambda: None
+    ) -> None:
         self._seats: dict[str, Seat] = {}
         self._queue: deque[asyncio.Future[None]] = deque()
         self._on_idle = on_idle
+        self._on_wanted = on_wanted
+        self._said_wanted = False
         self.reason = "no worker is ready yet"
 
     @property
@@ -85,6 +92,7 @@ class Pool:
         for name, address in named.items():
             seat = self._seats.setdefault(name, Seat(address))
             seat.address, seat.listed, seat.avoid_until = address, True, 0.0
+        self._said_wanted = False
         self._wake()
 
     async def take(self, tried: frozenset[str], deadline: float) -> Seat:
@@ -122,6 +130,7 @@ class Pool:
     async def _wait(self, deadline: float) -> None:
         if len(self._queue) >= MAX_WAITING:
             raise NoWorkerError(f"{MAX_WAITING} requests are waiting already: {self.reason}")
+        self._say_wanted()
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queue.append(future)
         try:
@@ -132,6 +141,11 @@ class Pool:
         finally:
             if future in self._queue:
                 self._queue.remove(future)
+
+    def _say_wanted(self) -> None:
+        if self.ready == 0 and not self._said_wanted:
+            self._said_wanted = True
+            self._on_wanted()
 
     def _wake(self) -> None:
         while self._queue:

@@ -19,12 +19,11 @@ OPEN_PATHS = frozenset({"/", "/health/liveliness", "/health/liveness", "/health/
 _EPOCH = "1970-01-01T00:00:00Z"
 
 
-def sign_of_life(path: str, *, workers_ready: int) -> Reply:
-    """The answer to a probe; 503 from readiness while no worker could take a request."""
+def sign_of_life(path: str, *, ready: bool) -> Reply:
+    """The answer to a probe; 503 from readiness while a request would have to wait."""
     if path == "/":
         return json_reply({"name": "ccproxyd"})
     if path == "/health/readiness":
-        ready = workers_ready > 0
         return json_reply({"status": "ready" if ready else "starting"}, 200 if ready else 503)
     return json_reply({"status": "alive"})
 

@@ -37,6 +37,9 @@ class Report:
     cut: bool = False
     resent: int = 0
     usage: Usage = NO_USAGE
+    lane: str | None = None
+    cost_usd: float | None = None
+    """What the gateway can tell itself; LiteLLM tells what went through it."""
 
     def decided(self, decision: Decision, began: float) -> None:
         self.decision = decision
@@ -72,10 +75,12 @@ class Report:
             **self._names(),
             "status": self.status,
             "failed": self.failed,
+            "lane": self.lane,
             "resent": self.resent,
             "input_tokens": self.usage.input_tokens,
             "output_tokens": self.usage.output_tokens,
             "cache_read_tokens": self.usage.cache_read_tokens,
+            "cost_usd": self.cost_usd,
             "latency_ms": round((now - self.started) * 1000, 3),
             "first_byte_ms": round((first - self.started) * 1000, 3) if first else None,
         }

@@ -32,10 +32,14 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ccproxyd.errors import ConfigError, ProxyError
 from ccproxyd.gateway.app import App
+from ccproxyd.gateway.lanes.direct import DirectLane
 from ccproxyd.gateway.lanes.litellm import LiteLLMLane
+from ccproxyd.gateway.lanes.upstream import Upstream
 from ccproxyd.gateway.pool import Address, Pool
+from ccproxyd.gateway.prices import load_prices
 from ccproxyd.gateway.table import Table
 from ccproxyd.routing import Rule, StickyTable, TokenCounter
+from ccproxyd.telemetry.prices import PriceList
 from ccproxyd.wire import Wire, connect, hold_on_to
 
 HEARTBEAT_SECONDS: Final = 5.0
@@ -58,6 +62,7 @@ class Gateway:
     wire: Wire | None = None
     app: App | None = None
     prepared: Table | None = None
+    prices: PriceList | None = None
     server: _Server | None = None
     rule_errors: Counter[str] = field(factory=Counter)
     memory: StickyTable = field(factory=StickyTable)
@@ -103,9 +108,12 @@ class Gateway:
     async def do_prepare(self, message: dict[str, Any]) -> None:
         """Build the table that `commit` will put in force; user modules load in a thread."""
         self.prepared = None
-        self.prepared = await asyncio.to_thread(
-            Table.build, message, self.memory, self._rule_failed
-        )
+        self.prepared = await asyncio.to_thread(self._build_table, message)
+
+    def _build_table(self, message: dict[str, Any]) -> Table:
+        if self.prices is None:
+            self.prices = load_prices()
+        return Table.build(message, self.memory, self._rule_failed, self.prices)
 
     async def do_commit(self, message: dict[str, Any]) -> dict[str, Any]:
         """The prepared table comes into force, with its workers in the same moment."""
@@ -176,11 +184,12 @@ class Gateway:
         return self.server
 
     def _new_app(self, table: Table) -> App:
-        pool = Pool(self._idle)
+        pool = Pool(self._idle, lambda: self.send({"kind": "wanted"}))
         return App(
             table=table,
             pool=pool,
             lane=LiteLLMLane(pool, self.log),
+            direct=DirectLane(Upstream()),
             counter=TokenCounter(),
             send_report=self.send,
             log=self.log,
@@ -219,7 +228,7 @@ class Gateway:
         finally:
             for task in beside:
                 task.cancel()
-            await self._app().lane.close()
+            await self._app().close()
 
     async def _warm(self) -> None:
         """Load the tokenizer (0.14 s, 48 MB) before a request has to wait for it, if any will."""
@@ -353,7 +362,10 @@ async def _run(listener: socket.socket, channel: socket.socket) -> None:
     gateway = Gateway(listener)
     logging.getLogger().handlers = [_OverWire(gateway)]
     gateway.wire = await connect(channel, gateway.receive)
-    await gateway.serve()
+    try:
+        await gateway.serve()
+    finally:
+        gateway.wire.close()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -18,13 +18,17 @@ from attrs import frozen
 from ccproxyd.channel import Message
 from ccproxyd.config.deployments import Deployment
 from ccproxyd.config.imports import build_table
+from ccproxyd.config.lanes import LITELLM, Lane, lanes_of, needs_litellm
 from ccproxyd.config.load import Loaded
 from ccproxyd.config.settings import Settings
 from ccproxyd.gateway.auth import Keyring
 from ccproxyd.gateway.paths import PathTable
 from ccproxyd.routing import ModelRouter, Router, RoutingTable, Rule, StickyTable
+from ccproxyd.telemetry.prices import PriceList
 
 _ANTHROPIC_BASES: Final = ("ANTHROPIC_API_BASE", "ANTHROPIC_BASE_URL")
+
+_UNKNOWN: Final = Lane(LITELLM, "no model_name has this label")
 
 OnRuleError = Callable[[Rule, Exception], None]
 
@@ -39,6 +43,9 @@ class Table:
     models: ModelRouter
     keyring: Keyring
     paths: PathTable
+    lanes: Mapping[str, Lane]
+    """By `model_name`."""
+    prices: PriceList
     deployments: tuple[Deployment, ...]
     environ: Mapping[str, str]
     clients_belong_to_litellm: bool
@@ -46,14 +53,17 @@ class Table:
     """LiteLLM may send a request to another label than ours."""
 
     @classmethod
-    def build(cls, message: Message, memory: StickyTable, on_error: OnRuleError) -> Table:
+    def build(
+        cls, message: Message, memory: StickyTable, on_error: OnRuleError, prices: PriceList
+    ) -> Table:
         """Read a `prepare` message.
 
         Raises:
             ConfigError: a rule does not load, or a label has no `model_name`.
         """
         loaded = Loaded.from_message(message["config"])
-        routing = build_table(loaded, Path(message["config_dir"]))
+        config_dir = Path(message["config_dir"])
+        routing = build_table(loaded, config_dir)
         return cls(
             settings=loaded.settings,
             routing=routing,
@@ -64,11 +74,23 @@ class Table:
                 management=loaded.settings.management_routes,
                 extra=_pass_through(loaded.documents["litellm"]),
             ),
+            lanes=lanes_of(loaded, os.environ, config_dir),
+            prices=prices,
             deployments=loaded.litellm.deployments,
             environ={**os.environ, **loaded.environ},
             clients_belong_to_litellm=loaded.litellm.database,
             falls_back=_falls_back(loaded.documents["litellm"]),
         )
+
+    @property
+    def starts_litellm_late(self) -> bool:
+        """No worker need be there for a gateway that is ready."""
+        return self.settings.workers.lazy and needs_litellm(self.lanes) is None
+
+    def lane_of(self, label: str) -> Lane:
+        """How the requests of a label go, whatever else they say."""
+        target = self.models.target_of(label)
+        return self.lanes[target.name] if target else _UNKNOWN
 
     def lends_subscription(self, label: str) -> bool:
         """Whether the client's own Anthropic token may go along with a request to this label.

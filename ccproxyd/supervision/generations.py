@@ -4,6 +4,8 @@ A generation is all or nothing: it serves once every one of its workers is ready
 fails to start ends it, with the reason for whoever asked. The old generation keeps serving all the
 while. When the new one has taken over, each old worker finishes its own requests and goes, at the
 latest at its drain limit.
+
+A generation that nobody needs yet may take over asleep: it is begun when it is woken.
 """
 
 from __future__ import annotations
@@ -57,6 +59,7 @@ class Generation:
     """How many workers it ever had; their names count on."""
     models: frozenset[str] = frozenset()
     """The model names that its LiteLLM really loaded."""
+    begun: bool = False
 
     def ready_workers(self) -> list[Supervised]:
         return [worker for worker in self.workers if worker.state is State.READY]
@@ -119,6 +122,7 @@ class Generations:
 
     def begin(self, generation: Generation) -> None:
         """Start a generation's workers beside those that serve."""
+        generation.begun = True
         self.live.append(generation)
         for worker in generation.workers:
             self.group.start_soon(worker.run)
@@ -140,8 +144,20 @@ class Generations:
     def take_over(self, generation: Generation) -> None:
         """The generation serves from now on; the one before it drains."""
         before, self.current = self.current, generation
-        if before is not None:
+        if before is not None and before.begun:
             before.want(Wanted.DRAIN)
+
+    @property
+    def asleep(self) -> bool:
+        """Whether the generation that serves has not been needed yet."""
+        return self.current is not None and not self.current.begun
+
+    def wake(self) -> Generation | None:
+        """Begin the generation that is asleep, if one is."""
+        if self.current is None or self.current.begun:
+            return None
+        self.begin(self.current)
+        return self.current
 
     # -- what the gateways have
 

@@ -93,6 +93,7 @@ class Tally:
         self.latency.add(message["latency_ms"])
         if message.get("first_byte_ms") is not None:
             self.first_byte.add(message["first_byte_ms"])
+        self.cost_usd += message.get("cost_usd") or 0.0
 
     def to_json(self) -> dict[str, Any]:
         return {

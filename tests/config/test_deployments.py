@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from ccproxyd.config.deployments import Deployment, follow, parse_deployments
 from ccproxyd.errors import ConfigError
@@ -24,9 +25,11 @@ def error_of(*entries: Any) -> str:
 
 
 def test_a_deployment_is_read() -> None:
-    assert deployments(entry(api_base="https://x", api_key="k")) == [
-        Deployment("default", "anthropic/sonnet", "https://x", True, "config.yaml: model_list[0]")
-    ]
+    [found] = deployments(entry(api_base="https://x", api_key="k"))
+    assert evolve(found, params={}) == Deployment(
+        "default", "anthropic/sonnet", "https://x", True, "config.yaml: model_list[0]"
+    )
+    assert found.params == {"model": "anthropic/sonnet", "api_base": "https://x", "api_key": "k"}
 
 
 def test_what_it_takes_from_the_environment_is_looked_up() -> None:

@@ -6,20 +6,26 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
 import orjson
+import yaml
 from attrs import define, field
 
 from ccproxyd.config.load import load
 from ccproxyd.gateway.app import App
 from ccproxyd.gateway.exchange import Exchange
+from ccproxyd.gateway.lanes.direct import DirectLane
 from ccproxyd.gateway.lanes.litellm import LiteLLMLane
+from ccproxyd.gateway.lanes.upstream import Upstream
 from ccproxyd.gateway.pool import Address, Pool
+from ccproxyd.gateway.prices import load_prices
 from ccproxyd.gateway.server import _Server, _settings_of
 from ccproxyd.gateway.table import Table
 from ccproxyd.routing import StickyTable, TokenCounter
+from ccproxyd.telemetry.prices import PriceList
 from tests.gateway.scripted import PATIENCE
 
 KEY = "sk-the-clients-key"
@@ -40,8 +46,13 @@ model_list:
 
 
 def write_config(directory: Path, ours: str = OURS, litellm: str = MODELS, rules: str = "") -> Path:
-    """A config directory; `rules` is the user's own module `own_rules`."""
-    (directory / "ccproxy.yaml").write_text(ours)
+    """A config directory; `rules` is the user's own module `own_rules`.
+
+    Requests go to the workers, unless `ours` says something of lanes.
+    """
+    document = yaml.safe_load(ours)
+    document["ccproxy"] = {"lanes": {"direct": "off"}, **document["ccproxy"]}
+    (directory / "ccproxy.yaml").write_text(yaml.safe_dump(document))
     (directory / "config.yaml").write_text(litellm)
     if rules:
         (directory / "own_rules.py").write_text(rules)
@@ -59,7 +70,12 @@ def order_to_prepare(config_dir: Path, keys: Iterable[str] = (KEY,)) -> dict[str
 
 
 def build_table(config_dir: Path, on_error: Any = lambda _rule, _error: None) -> Table:
-    return Table.build(order_to_prepare(config_dir), StickyTable(), on_error)
+    return Table.build(order_to_prepare(config_dir), StickyTable(), on_error, prices())
+
+
+@cache
+def prices() -> PriceList:
+    return load_prices()
 
 
 @define
@@ -95,6 +111,7 @@ async def open_house(config_dir: Path, *workers: Address) -> AsyncIterator[House
         table=build_table(config_dir),
         pool=pool,
         lane=lane,
+        direct=DirectLane(Upstream()),
         counter=TokenCounter(),
         send_report=lambda message: sent.append(dict(message)),
         log=log,
@@ -103,7 +120,7 @@ async def open_house(config_dir: Path, *workers: Address) -> AsyncIterator[House
     try:
         yield House(app, sent, logged)
     finally:
-        await lane.close()
+        await app.close()
 
 
 @define

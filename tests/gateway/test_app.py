@@ -353,7 +353,7 @@ async def test_a_mistake_of_ours_tells_its_place_and_nothing_else(house, monkeyp
     def broken(*_):
         raise KeyError(CANARY)
 
-    monkeypatch.setattr(app_module, "_order", broken)
+    monkeypatch.setattr(app_module, "plan_route", broken)
     answer = await call().to(house.app)
     assert answer.status == 500
     assert answer.json()["error"]["message"] == "internal error in the gateway"

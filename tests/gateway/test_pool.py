@@ -57,6 +57,22 @@ async def test_a_worker_that_failed_a_request_gets_it_again_only_when_alone(pool
     assert (await pool.take(frozenset("a"), soon())).address.name == "a"
 
 
+async def test_a_request_that_finds_nobody_says_so_until_somebody_comes():
+    wanted = Idle()
+    pool = Pool(Idle(), lambda: wanted.append(1))
+    requests = [asyncio.create_task(pool.take(NOBODY, soon())) for _ in range(3)]
+    await waiting(pool, 3)
+    assert len(wanted) == 1
+    pool.replace([address("a")])
+    await asyncio.gather(*requests)
+    pool.replace([])
+    late = asyncio.create_task(pool.take(NOBODY, soon()))
+    await waiting(pool, 1)
+    assert len(wanted) == 2
+    pool.replace([address("b")])
+    await late
+
+
 async def test_requests_wait_for_a_worker_in_their_order(pool):
     order = []
 

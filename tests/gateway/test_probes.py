@@ -15,12 +15,12 @@ def listed(table, path, dialect):
 
 @pytest.mark.parametrize("path", ["/", "/health/liveliness", "/health/liveness"])
 def test_it_lives_while_no_worker_does(path):
-    assert sign_of_life(path, workers_ready=0).status == 200
+    assert sign_of_life(path, ready=False).status == 200
 
 
 def test_it_is_ready_when_a_worker_is():
-    assert sign_of_life("/health/readiness", workers_ready=1).status == 200
-    assert sign_of_life("/health/readiness", workers_ready=0).status == 503
+    assert sign_of_life("/health/readiness", ready=True).status == 200
+    assert sign_of_life("/health/readiness", ready=False).status == 503
 
 
 def test_models_are_listed_once_in_openais_shape():

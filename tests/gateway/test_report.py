@@ -6,7 +6,7 @@ DECISION = Decision("think", "ThinkingRule", "anthropic/opus", "canary", "canary
 NAMES = {"request_id", "call_type", "label", "rule", "model"}
 NUMBERS = {
     *("status", "failed", "resent", "input_tokens", "output_tokens", "cache_read_tokens"),
-    *("latency_ms", "first_byte_ms"),
+    *("latency_ms", "first_byte_ms", "cost_usd"),
 }
 
 
@@ -27,7 +27,7 @@ def test_a_finished_request_is_told_by_names_and_numbers():
     report = Report("r-1", usage=Usage(1, 2, 3))
     report.answering(200)
     message = report.finished_message()
-    assert set(message) == {"kind", *NAMES, *NUMBERS}
+    assert set(message) == {"kind", "lane", *NAMES, *NUMBERS}
     assert not message["failed"]
     assert message["first_byte_ms"] <= message["latency_ms"]
     assert (message["input_tokens"], message["output_tokens"]) == (1, 2)

@@ -4,7 +4,7 @@ from ccproxyd.errors import ConfigError
 from ccproxyd.gateway.paths import Carriage
 from ccproxyd.gateway.table import Table
 from ccproxyd.routing import Request, StickyTable
-from tests.gateway.house import KEY, build_table, order_to_prepare, write_config
+from tests.gateway.house import KEY, build_table, order_to_prepare, prices, write_config
 
 LENDING = """
 ccproxy:
@@ -23,7 +23,7 @@ def lends(directory, *entries, ours=LENDING, more="", environ=None):
     write_config(directory, ours, f"{models(*entries)}\n{more}")
     order = order_to_prepare(directory)
     order["config"]["environ"] = environ or {}
-    return Table.build(order, StickyTable(), lambda *_: None).lends_subscription("own")
+    return Table.build(order, StickyTable(), lambda *_: None, prices()).lends_subscription("own")
 
 
 ANTHROPIC = "model: anthropic/claude-opus-4-8"

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -55,7 +56,7 @@ def anthropic_model(name: str, url: str, **more: Any) -> dict[str, Any]:
 
 @frozen
 class Setup:
-    """What stands in the two files; `{url}` is the provider's address."""
+    """What stands in the two files. LiteLLM serves all of it, unless `ours` says otherwise."""
 
     rules: Sequence[Mapping[str, Any]] = RULES
     models: Callable[[str], list[dict[str, Any]]] = lambda url: [
@@ -66,7 +67,7 @@ class Setup:
     files: Mapping[str, str] = field(factory=dict)
 
     def write(self, directory: Path, url: str) -> None:
-        ours = {"port": 0, "rules": list(self.rules), **self.ours}
+        ours = {"port": 0, "lanes": {"direct": "off"}, "rules": list(self.rules), **self.ours}
         directory.mkdir(exist_ok=True)
         (directory / "ccproxy.yaml").write_text(yaml.safe_dump({"ccproxy": ours}))
         theirs = {"model_list": self.models(url), **self.litellm}
@@ -219,14 +220,29 @@ def short_directory() -> Iterator[Path]:
         shutil.rmtree(root, ignore_errors=True)
 
 
+HAND_OVER: Final = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="http")
+os.execv(sys.executable, [sys.executable, "-m", "ccproxyd", *sys.argv[2:]])
+"""
+"""What a service manager does that holds the port: sd_listen_fds(3)."""
+
+
 @contextmanager
-def started(root: Path, *words: str) -> Iterator[Daemon]:
-    """A daemon process, whatever becomes of it; at the end everything of it is gone."""
+def started(root: Path, *words: str, listener: socket.socket | None = None) -> Iterator[Daemon]:
+    """A daemon process, whatever becomes of it; at the end everything of it is gone.
+
+    With a `listener` it finds its port open, as below a service manager that holds it.
+    """
+    held = [listener.fileno()] if listener else []
+    command = ["-c", HAND_OVER, str(held[0])] if held else ["-m", "ccproxyd"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "ccproxyd", *words],
+        [sys.executable, *command, *words],
         env=environment(root),
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
+        pass_fds=held,
     )
     daemon = Daemon(root, process)
     listening = threading.Thread(target=daemon.listen_to_its_log)

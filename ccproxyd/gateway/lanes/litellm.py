@@ -2,13 +2,7 @@
 
 A request is sent again, to another worker, while nothing of its answer has reached the client: a
 refused connection costs nothing and is not counted, a worker that dies on a request is (twice at
-most). So the client's answer starts with the first piece of the worker's body, not with its head,
-and an answer of known, moderate length is taken whole before it is passed on.
-
-A stream that is cut later ends as a failure that the client can see: an error frame, then a
-transfer that is visibly incomplete, so that nobody takes half an answer for a whole one.
-
-aiohttp's exceptions can quote headers and bytes; only their types are ever told.
+most). What is done with an answer that has begun is in `answers`.
 """
 
 from __future__ import annotations
@@ -21,35 +15,35 @@ from typing import Any, Final
 
 import aiohttp
 import orjson
-from attrs import field, frozen
+from attrs import frozen
 from yarl import URL
 
-from ccproxyd.errors import ProxyError, UpstreamTimeout
+from ccproxyd.config.settings import Timeouts
+from ccproxyd.errors import ProxyError
 from ccproxyd.gateway.auth import (
     CREDENTIAL_HEADERS,
     subscription_token,
     without_key,
     without_keys,
 )
-from ccproxyd.gateway.exchange import Exchange, Pairs
+from ccproxyd.gateway.exchange import Exchange
+from ccproxyd.gateway.lanes.answers import (
+    DIED,
+    NOT_SENT,
+    check_key,
+    in_time,
+    let_go,
+    opened,
+    pass_on,
+)
 from ccproxyd.gateway.pool import WAIT_SECONDS, Pool, Seat
-from ccproxyd.gateway.replies import error_event
 from ccproxyd.gateway.report import Report
-from ccproxyd.gateway.usage import StreamUsage, usage_of_json
 from ccproxyd.gateway.websocket import WebSocketExchange
 
 RESENDS: Final = 2
-WHOLE_BYTES: Final = 1024 * 1024
 DECISION_HEADER: Final = "x-ccproxy-decision"
 
-_HOP_BY_HOP: Final = frozenset(
-    "connection keep-alive proxy-authenticate proxy-authorization te trailer transfer-encoding "
-    "upgrade".split()
-)
-_NOT_SENT: Final = _HOP_BY_HOP | {"host", "content-length", "accept-encoding", "expect"}
-_NOT_RETURNED: Final = _HOP_BY_HOP | {"date", "server"}
-_BODYLESS: Final = frozenset({204, 304})
-_DIED: Final = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError)
+_TIMEOUTS: Final = Timeouts()
 
 Log = Callable[..., None]
 
@@ -64,20 +58,11 @@ class Order:
     """The client's own subscription token, where it may go along."""
     client_keys: bool = False
     """LiteLLM keeps the keys itself: the client's credentials go along, ours does not."""
-    first_byte_seconds: float = 600.0
-    idle_seconds: float = 300.0
+    timeouts: Timeouts = _TIMEOUTS
 
-
-@frozen
-class _Answer:
-    """A worker's answer of which at least the first piece is there."""
-
-    status: int
-    headers: Pairs
-    first: bytes
-    rest: AsyncIterator[bytes] = field(repr=False)
-    whole: bool
-    streams: bool
+    @property
+    def label(self) -> str:
+        return str(self.decision["label"]) if self.decision else ""
 
 
 class _WorkerDiedError(Exception):
@@ -134,29 +119,32 @@ class LiteLLMLane:
         )
 
     async def _through(self, seat: Seat, exchange: Exchange, order: Order, report: Report) -> None:
-        response = await self._send(seat, exchange, order)
+        async with _from_worker(order):
+            response = await self._send(seat, exchange, order)
         try:
-            answer = await _opened(response, order)
-            await _pass_on(answer, exchange, report)
+            is_ours = order.token is None and not order.client_keys
+            check_key(response.status, order.label, is_ours=is_ours)
+            async with _from_worker(order):
+                answer = await opened(response, order.timeouts)
+            await pass_on(answer, exchange, report, "the worker")
         finally:
-            response.close() if not response.content.at_eof() else response.release()
+            let_go(response)
 
     async def _send(self, seat: Seat, exchange: Exchange, order: Order) -> aiohttp.ClientResponse:
-        async with _in_time(order):
-            return await self._session(seat).request(
-                exchange.method,
-                _url(exchange, order),
-                headers=_headers(exchange, order, seat),
-                data=order.body or None,
-                allow_redirects=False,
-            )
+        return await self._session(seat).request(
+            exchange.method,
+            _url(exchange, order),
+            headers=_headers(exchange, order, seat),
+            data=order.body or None,
+            allow_redirects=False,
+        )
 
     async def _converse(
         self, seat: Seat, exchange: WebSocketExchange, order: Order, report: Report
     ) -> None:
         protocols = exchange.protocols if order.client_keys else without_keys(exchange.protocols)
         try:
-            async with _in_time(order):
+            async with _from_worker(order):
                 worker = await self._session(seat).ws_connect(
                     _url(exchange, order),
                     headers=_headers(exchange, order, seat),
@@ -196,16 +184,14 @@ class LiteLLMLane:
 
 
 @asynccontextmanager
-async def _in_time(order: Order) -> AsyncIterator[None]:
+async def _from_worker(order: Order) -> AsyncIterator[None]:
     """What can go wrong before there is any answer, in our words."""
     try:
-        async with asyncio.timeout(order.first_byte_seconds):
+        async with in_time(order.timeouts):
             yield
-    except TimeoutError:
-        raise _too_late(order) from None
     except aiohttp.ClientConnectorError:
         raise _RefusedError from None
-    except _DIED:
+    except DIED:
         raise _WorkerDiedError from None
 
 
@@ -217,7 +203,7 @@ def _url(exchange: Exchange, order: Order) -> URL:
 
 def _headers(exchange: Exchange, order: Order, seat: Seat) -> list[tuple[str, str]]:
     """The client's headers, less what is ours to say, plus what only the worker may read."""
-    dropped = _NOT_SENT if order.client_keys else _NOT_SENT.union(CREDENTIAL_HEADERS)
+    dropped = NOT_SENT if order.client_keys else NOT_SENT.union(CREDENTIAL_HEADERS)
     if subscription_token(exchange.headers):
         # LiteLLM would send it wherever the deployment points, in place of a key.
         dropped |= {"authorization"}
@@ -248,86 +234,3 @@ def sealed(decision: Mapping[str, Any], secret: str) -> str:
     's3 eyJsYWJlbCI6InRoaW5rIn0='
     """
     return f"{secret} {base64.urlsafe_b64encode(orjson.dumps(decision)).decode()}"
-
-
-async def _opened(response: aiohttp.ClientResponse, order: Order) -> _Answer:
-    """Wait for the first piece, or for all of a short answer."""
-    length = response.content_length
-    whole = length is not None and length <= WHOLE_BYTES
-    pieces = _pieces(response, order)
-    async with _in_time(order):
-        first = await response.read() if whole else await anext(pieces, b"")
-    return _Answer(
-        status=response.status,
-        headers=_returned(response),
-        first=first,
-        rest=pieces,
-        whole=whole,
-        streams=response.content_type == "text/event-stream",
-    )
-
-
-async def _pieces(response: aiohttp.ClientResponse, order: Order) -> AsyncIterator[bytes]:
-    while True:
-        async with asyncio.timeout(order.idle_seconds):
-            piece = await response.content.readany()
-        if not piece:
-            return
-        yield piece
-
-
-def _returned(response: aiohttp.ClientResponse) -> Pairs:
-    return [
-        (name.lower(), value)
-        for name, value in response.raw_headers
-        if (text := name.decode("latin-1").lower()) not in _NOT_RETURNED
-        and not text.startswith("x-ccproxy-")
-    ]
-
-
-async def _pass_on(answer: _Answer, exchange: Exchange, report: Report) -> None:
-    report.answering(answer.status)
-    await exchange.start(answer.status, answer.headers)
-    if answer.whole or answer.status in _BODYLESS or exchange.method == "HEAD":
-        report.usage = usage_of_json(answer.first)
-        await exchange.write(answer.first, more=False)
-    else:
-        await _stream(answer, exchange, report)
-
-
-async def _stream(answer: _Answer, exchange: Exchange, report: Report) -> None:
-    reader = StreamUsage()
-    # Only a stream of events has frames to look into; of a long file each piece would be copied.
-    feed = reader.feed if answer.streams else _ignore
-    try:
-        await _relay(answer.first, feed, exchange)
-        async for piece in answer.rest:
-            await _relay(piece, feed, exchange)
-        await exchange.end()
-    except (*_DIED, TimeoutError) as error:
-        report.cut = True
-        if answer.streams:
-            # No final piece after this frame: the transfer stays visibly incomplete. The blank
-            # line ends a frame that was cut in its middle.
-            await exchange.write(b"\n\n" + error_event(_reason(error), exchange.dialect))
-    finally:
-        report.usage = reader.usage
-
-
-async def _relay(piece: bytes, feed: Callable[[bytes], None], exchange: Exchange) -> None:
-    feed(piece)
-    await exchange.write(piece)
-
-
-def _ignore(_piece: bytes) -> None:
-    return
-
-
-def _reason(error: BaseException) -> ProxyError:
-    if isinstance(error, TimeoutError):
-        return UpstreamTimeout("the answer stopped coming")
-    return ProxyError("the answer was cut: the worker went away", code=502)
-
-
-def _too_late(order: Order) -> UpstreamTimeout:
-    return UpstreamTimeout(f"no answer began within {order.first_byte_seconds:.0f} s")

@@ -3,7 +3,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from ccproxyd.config.settings import Timeouts
 from ccproxyd.errors import ProxyError, UpstreamTimeout
+from ccproxyd.gateway.lanes import answers as answers_module
 from ccproxyd.gateway.lanes import litellm
 from ccproxyd.gateway.lanes.litellm import LiteLLMLane, Order
 from ccproxyd.gateway.pool import Pool
@@ -273,7 +275,7 @@ async def test_each_event_of_a_stream_is_passed_on_when_it_comes(sockets):
 
 
 async def test_a_long_answer_is_passed_on_in_pieces(sockets, monkeypatch):
-    monkeypatch.setattr(litellm, "WHOLE_BYTES", 1000)
+    monkeypatch.setattr(answers_module, "WHOLE_BYTES", 1000)
     body = b"x" * 500_000 + b'\ndata: {"usage": {"output_tokens": 7}}\n'
     async with opened(sockets) as (lane, worker):
         worker.default = answers(body)
@@ -396,7 +398,7 @@ async def test_a_stream_that_is_cut_ends_in_an_error_and_incomplete(sockets, pat
 
 
 async def test_a_long_file_that_is_cut_is_just_incomplete(sockets, monkeypatch):
-    monkeypatch.setattr(litellm, "WHOLE_BYTES", 3)
+    monkeypatch.setattr(answers_module, "WHOLE_BYTES", 3)
 
     async def half(caller):
         await caller.write(head(200, ("content-length", "10")) + b"12345")
@@ -412,7 +414,7 @@ async def test_a_long_file_that_is_cut_is_just_incomplete(sockets, monkeypatch):
 
 async def test_an_answer_that_does_not_begin_in_time_is_a_timeout(sockets):
     left = Moment()
-    order = Order(body=b"", decision=None, first_byte_seconds=0.05)
+    order = Order(body=b"", decision=None, timeouts=Timeouts(first_byte=0.05))
     async with opened(sockets) as (lane, worker):
         worker.default = notes_leaving(left)
         with pytest.raises(UpstreamTimeout, match="no answer began"):
@@ -430,7 +432,9 @@ async def test_a_stream_that_falls_silent_is_ended(sockets):
     left = Moment()
     async with opened(sockets) as (lane, worker):
         worker.default = begins(EVENTS[0], also=notes_leaving(left))
-        call, report = await lane.carry(Call(), Order(body=b"", decision=None, idle_seconds=0.05))
+        call, report = await lane.carry(
+            Call(), Order(body=b"", decision=None, timeouts=Timeouts(idle=0.05))
+        )
         await left.comes()
     assert b"the answer stopped coming" in call.answer
     assert (call.complete, report.cut) == (False, True)

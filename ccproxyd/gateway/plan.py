@@ -1,0 +1,166 @@
+"""From a decision to what the lanes are asked for.
+
+A `Plan` has the order for LiteLLM's lane, made when it is needed, and before it the errand of the
+direct lane where that may do. Once something of an answer has reached the client, the plan is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, cast
+
+from attrs import evolve, frozen
+
+from ccproxyd.config.lanes import Endpoint, bare_model, provider_of
+from ccproxyd.config.settings import Timeouts
+from ccproxyd.gateway.auth import subscription_token
+from ccproxyd.gateway.bodies import with_model
+from ccproxyd.gateway.exchange import Exchange
+from ccproxyd.gateway.lanes.choice import Choice, choose
+from ccproxyd.gateway.lanes.direct import Errand
+from ccproxyd.gateway.lanes.litellm import Order
+from ccproxyd.gateway.paths import counts_tokens
+from ccproxyd.gateway.table import Table
+from ccproxyd.routing import Decision, Request
+from ccproxyd.routing.adapt import Adapted, adapt
+from ccproxyd.telemetry.usage import Usage
+
+_COUNT_TOKENS: Final = "/count_tokens"
+
+
+@frozen
+class Plan:
+    """The lanes of one request."""
+
+    order: Callable[[], Order]
+    errand: Errand | None = None
+
+
+def plan_as_it_is(exchange: Exchange, table: Table, raw: bytes) -> Plan:
+    """For a request that names no model: LiteLLM answers it."""
+    return Plan(lambda: order_for(exchange, table, raw))
+
+
+def plan_route(
+    exchange: Exchange,
+    table: Table,
+    request: Request,
+    raw: bytes,
+    decision: Decision,
+    request_id: str,
+) -> Plan:
+    """For a request whose route is decided."""
+
+    def order() -> Order:
+        """LiteLLM runs no hook on a count: there the decision is written into the body."""
+        written = counts_tokens(exchange.path) and decision.label != request.requested_model
+        body = with_model(request.body, decision.label) if written else raw
+        return order_for(exchange, table, body, decision, request_id)
+
+    choice = choice_for(table, request, decision)
+    if choice.endpoint is None:
+        return Plan(order)
+    return Plan(order, _errand(table, request, raw, decision, choice, choice.endpoint))
+
+
+def choice_for(table: Table, request: Request, decision: Decision) -> Choice:
+    """The lane of a request, and why."""
+    return choose(
+        table.lane_of(decision.label),
+        decision,
+        path=request.path,
+        body=request.body,
+        headers=request.headers,
+        has_token=_lent_token(table, request.headers, decision) is not None,
+    )
+
+
+def order_for(
+    exchange: Exchange,
+    table: Table,
+    body: bytes,
+    decision: Decision | None = None,
+    request_id: str = "",
+) -> Order:
+    """What LiteLLM is asked for."""
+    return Order(
+        body=body,
+        decision=_handed_over(decision, request_id) if decision else None,
+        token=_lent_token(table, exchange.headers, decision) if decision else None,
+        client_keys=table.clients_belong_to_litellm,
+        timeouts=table.settings.timeouts,
+    )
+
+
+def _handed_over(decision: Decision, request_id: str) -> dict[str, Any]:
+    return {"label": decision.label, "request_id": request_id, "kept": decision.kept}
+
+
+def _lent_token(table: Table, headers: Mapping[str, str], decision: Decision) -> str | None:
+    return subscription_token(headers) if table.lends_subscription(decision.label) else None
+
+
+def _errand(
+    table: Table,
+    request: Request,
+    raw: bytes,
+    decision: Decision,
+    choice: Choice,
+    endpoint: Endpoint,
+) -> Errand:
+    model = bare_model(decision.model)
+    adapted = _adapted(request, endpoint, model)
+    unchanged = adapted.body is request.body and request.requested_model == model
+    token = None if endpoint.key else _lent_token(table, request.headers, decision)
+    return Errand(
+        endpoint=endpoint,
+        body=raw if unchanged else with_model(adapted.body, model),
+        label=decision.label,
+        path_end=_COUNT_TOKENS if request.path.endswith(_COUNT_TOKENS) else "",
+        betas=adapted.betas if adapted.changes else None,
+        token=token,
+        timeouts=_patience(table.settings.timeouts, request, endpoint),
+        falls_back=choice.falls_back,
+        cost=_cost_of(table, request, decision),
+    )
+
+
+def _cost_of(table: Table, request: Request, decision: Decision) -> Callable[[Usage], float | None]:
+    """How to price the answer. What the request asked for counts where the answer is silent."""
+    deployment = table.lane_of(decision.label).deployment
+    asked = {name: _text(request.body.get(name)) for name in ("service_tier", "speed")}
+
+    def cost(usage: Usage) -> float | None:
+        if deployment is None or not usage.counts_tokens:
+            return None
+        provider, model = provider_of(deployment) or "", bare_model(decision.model)
+        base, info = deployment.api_base, deployment.info
+        tariff = table.prices.tariff(
+            provider, model, params=deployment.params, info=info, api_base=base
+        )
+        return tariff.cost(usage, **asked)
+
+    return cost
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _adapted(request: Request, endpoint: Endpoint, model: str) -> Adapted:
+    body = cast("dict[str, Any]", request.body)
+    if endpoint.protocol != "anthropic":
+        return Adapted(body)
+    betas = request.headers.get("anthropic-beta", "")
+    return adapt(body, betas, requested_model=request.requested_model, model=model)
+
+
+def _patience(timeouts: Timeouts, request: Request, endpoint: Endpoint) -> Timeouts:
+    """A timeout of LiteLLM's is the longest silence; whichever limit is shorter holds."""
+    streams = request.body.get("stream") is True
+    theirs = (endpoint.stream_timeout if streams else None) or endpoint.timeout
+    if theirs is None:
+        return timeouts
+    return evolve(
+        timeouts, first_byte=min(timeouts.first_byte, theirs), idle=min(timeouts.idle, theirs)
+    )

@@ -1,0 +1,76 @@
+import asyncio
+
+import pytest
+
+from ccproxyd.config.settings import Timeouts
+from ccproxyd.errors import UpstreamTimeout
+from ccproxyd.gateway.lanes.answers import Answer, KeyRefusedError, check_key, in_time, pass_on
+from ccproxyd.gateway.report import Report
+from tests.gateway.house import Call
+
+pytestmark = pytest.mark.anyio
+
+HEADERS = [(b"content-type", b"text/event-stream")]
+
+
+def answer(*pieces, status=200, whole=False, streams=True, error=None):
+    async def rest():
+        for piece in pieces[1:]:
+            yield piece
+        if error is not None:
+            raise error
+
+    return Answer(status, HEADERS, pieces[0], rest(), whole, streams)
+
+
+async def passed_on(found, **more):
+    call, report = Call(**more), Report("r-1")
+    await pass_on(found, call.exchange(), report, "the provider")
+    return call, report
+
+
+async def test_an_answer_that_does_not_begin_is_told_with_its_limit():
+    with pytest.raises(UpstreamTimeout, match="no answer began within 0 s"):
+        async with in_time(Timeouts(first_byte=0.01)):
+            await asyncio.Event().wait()
+
+
+async def test_a_stream_passes_piece_by_piece():
+    call, report = await passed_on(answer(b"a", b"b"))
+    assert call.pieces == [b"a", b"b", b""]
+    assert (call.complete, report.cut, report.status) == (True, False, 200)
+
+
+async def test_usage_is_found_however_the_pieces_are_cut():
+    pieces = (b'data: {"usage": {"output_', b'tokens": 7}}\n\n')
+    assert (await passed_on(answer(*pieces)))[1].usage.output_tokens == 7
+    body = b'{"usage": {"output_tokens": 8}}'
+    assert (await passed_on(answer(body, whole=True)))[1].usage.output_tokens == 8
+
+
+async def test_a_pause_without_end_breaks_the_stream_off():
+    call, report = await passed_on(answer(b"a", error=TimeoutError()))
+    assert not call.complete
+    assert b"the answer stopped coming" in call.pieces[-1]
+    assert report.cut
+
+
+async def test_what_is_no_stream_of_events_is_broken_off_without_a_word():
+    call, report = await passed_on(answer(b"a", streams=False, error=TimeoutError()))
+    assert call.pieces == [b"a"]
+    assert (call.complete, report.cut) == (False, True)
+
+
+async def test_a_401_about_a_key_of_ours_is_not_relayed():
+    check_key(401, "think", is_ours=False)
+    check_key(403, "think", is_ours=True)
+    with pytest.raises(KeyRefusedError, match="the key of the label 'think'") as caught:
+        check_key(401, "think", is_ours=True)
+    assert caught.value.code == 502
+    with pytest.raises(KeyRefusedError, match="refuses the key; put"):
+        check_key(401, "", is_ours=True)
+
+
+async def test_a_head_has_no_body():
+    call, _ = await passed_on(answer(b"", b"never"), method="HEAD")
+    assert call.pieces == [b""]

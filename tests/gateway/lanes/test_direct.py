@@ -1,0 +1,388 @@
+"""Requests that go past LiteLLM, from the app to a provider on a loopback port."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import orjson
+import pytest
+
+from ccproxyd.gateway.app import App
+from tests.gateway.house import CANARY, KEY, asking, call, open_house, write_config
+from tests.gateway.lanes.authority import write_authority
+from tests.gateway.scripted import PATIENCE, ScriptedWorker, answers
+from tests.support.provider import MockProvider
+
+pytestmark = pytest.mark.anyio
+
+OURS = """
+ccproxy:
+  lanes: {direct: auto}
+  hooks: [rule_evaluator, model_router, forward_oauth]
+  rules:
+    - {label: think, rule: ThinkingRule}
+    - {label: chat, rule: MatchModelRule, params: {model_name: gpt}}
+  timeouts: {first_byte: 20, idle: 20}
+"""
+THINKING = {"type": "enabled", "budget_tokens": 1024}
+
+
+def models(url: str) -> str:
+    return f"""
+model_list:
+  - model_name: default
+    litellm_params: {{model: anthropic/claude-sonnet-5, api_key: sk-ant, api_base: "{url}"}}
+  - model_name: think
+    litellm_params: {{model: anthropic/claude-opus-4-8, api_key: sk-ant, api_base: "{url}"}}
+  - model_name: slow
+    litellm_params: {{model: anthropic/slow, api_key: k, api_base: "{url}", timeout: 0.05}}
+  - model_name: chat
+    litellm_params: {{model: openai/gpt-4o, api_key: sk-oai, api_base: "{url}/v1"}}
+  - model_name: gemini
+    litellm_params: {{model: gemini/pro, api_key: k}}
+  - model_name: nowhere
+    litellm_params: {{model: anthropic/x, api_key: k, api_base: "http://127.0.0.1:1"}}
+  - model_name: rescued
+    litellm_params: {{model: anthropic/x, api_key: k, api_base: "http://127.0.0.1:1"}}
+  - model_name: rescued-too
+    litellm_params: {{model: anthropic/y, api_key: k, api_base: "{url}"}}
+router_settings:
+  fallbacks: [{{rescued: [default]}}, {{rescued-too: [default]}}]
+"""
+
+
+@asynccontextmanager
+async def opened(tmp_path, *workers, ours=OURS, litellm=models):
+    async with MockProvider() as provider:
+        config_dir = write_config(tmp_path, ours, litellm(provider.url))
+        async with open_house(config_dir, *workers) as house:
+            yield house, provider
+
+
+async def asked(app: App, body: bytes | None = None, **more):
+    async with asyncio.timeout(PATIENCE):
+        return await call(asking("default") if body is None else body, **more).to(app)
+
+
+# What the provider gets
+
+
+async def test_a_request_that_keeps_its_model_arrives_byte_for_byte(tmp_path):
+    def by_its_own_name(url):
+        return models(url).replace("model_name: default", "model_name: claude-sonnet-5")
+
+    body = b'{ "model": "claude-sonnet-5",  "max_tokens": 5, "unknown": [1.0, 2e5], "messages": []}'
+    async with opened(tmp_path, litellm=by_its_own_name) as (house, provider):
+        answer = await asked(house.app, body, query="beta=true")
+        assert answer.status == 200
+        [seen] = provider.requests
+        assert (seen.raw, seen.path, seen.query) == (body, "/v1/messages", "beta=true")
+
+
+async def test_the_route_is_written_into_the_body(tmp_path):
+    async with opened(tmp_path) as (house, provider):
+        answer = await asked(house.app, asking("claude-haiku-4-5", thinking=THINKING, extra=1))
+        [seen] = provider.requests
+        assert seen.model == "claude-opus-4-8"
+        assert seen.fields["extra"] == 1
+        assert seen.prompt == CANARY
+        assert answer.header("x-ccproxy-lane") == "direct"
+        assert answer.header("x-ccproxy-label") == "think"
+
+
+async def test_the_clients_headers_go_along_and_its_credentials_do_not(tmp_path):
+    headers = {
+        "authorization": f"Bearer {KEY}",
+        "anthropic-beta": "a,b",
+        "anthropic-version": "2024-01-01",
+        "x-app": "cli",
+        "x-claude-code-session-id": "s-1",
+        "user-agent": "claude-cli/2",
+        "cookie": "secret",
+        "x-forwarded-for": "10.0.0.7",
+        "x-ccproxy-label": "forged",
+        "x-litellm-api-key": KEY,
+        "accept-encoding": "gzip",
+    }
+    async with opened(tmp_path) as (house, provider):
+        await asked(house.app, headers=headers)
+        sent = provider.requests[0].headers
+        assert sent["x-api-key"] == "sk-ant"
+        assert sent["accept-encoding"] == "identity"
+        kept = ("anthropic-beta", "anthropic-version", "x-app", "x-claude-code-session-id")
+        assert all(sent[name] == headers[name] for name in kept)
+        assert sent["user-agent"] == "claude-cli/2"
+        assert KEY not in repr(sent)
+        assert not {"cookie", "x-forwarded-for", "x-ccproxy-label", "authorization"} & set(sent)
+
+
+async def test_a_client_that_names_no_version_gets_the_usual_one(tmp_path):
+    async with opened(tmp_path) as (house, provider):
+        await asked(house.app)
+        assert provider.requests[0].headers["anthropic-version"] == "2023-06-01"
+
+
+async def test_a_chat_goes_to_openai_with_its_own_key_and_nothing_of_anthropics(tmp_path):
+    headers = {
+        "openai-organization": "org",
+        "anthropic-version": "x",
+        "x-claude-code-session-id": "s-1",
+        "openai-beta": "kept",
+    }
+    async with opened(tmp_path) as (house, provider):
+        answer = await asked(
+            house.app, asking("gpt-4o"), path="/v1/chat/completions", headers=headers
+        )
+        assert answer.json()["model"] == "gpt-4o"
+        [seen] = provider.requests
+        assert seen.path == "/v1/chat/completions"
+        assert seen.headers["authorization"] == "Bearer sk-oai"
+        assert seen.headers["openai-beta"] == "kept"
+        absent = {"openai-organization", "anthropic-version", "x-claude-code-session-id"}
+        assert not absent & set(seen.headers)
+
+
+async def test_tokens_are_counted_by_the_provider_for_the_routed_model(tmp_path):
+    async with opened(tmp_path) as (house, provider):
+        body = asking("claude-haiku-4-5", thinking=THINKING)
+        answer = await asked(house.app, body, path="/v1/messages/count_tokens", query="beta=true")
+        assert answer.json()["input_tokens"] > 0
+        [seen] = provider.requests
+        assert (seen.path, seen.query) == ("/v1/messages/count_tokens", "beta=true")
+        assert seen.model == "claude-opus-4-8"
+
+
+async def test_our_own_key_in_the_query_ends_here(tmp_path):
+    async with opened(tmp_path) as (house, provider):
+        await asked(house.app, query=f"key={KEY}&beta=true")
+        assert provider.requests[0].query == "beta=true"
+
+
+# What the client gets
+
+
+async def test_a_stream_comes_back_byte_for_byte(tmp_path):
+    async with opened(tmp_path) as (house, provider):
+        answer = await asked(house.app, asking("default", stream=True, prompt="@@events=5@@"))
+        assert answer.header("content-type") == "text/event-stream; charset=utf-8"
+        assert answer.header("request-id") == "req_000001"
+        assert answer.complete
+        assert answer.answer.count(b"event: content_block_delta") == 5
+        finished = house.finished()
+        assert (finished["lane"], finished["failed"]) == ("direct", False)
+        assert finished["input_tokens"] == provider.requests[0].input_tokens
+        assert finished["output_tokens"] > 0
+        spent = finished["input_tokens"] * 2e-6 + finished["output_tokens"] * 10e-6
+        assert finished["cost_usd"] == pytest.approx(spent)
+
+
+async def test_a_model_without_a_price_has_no_cost(tmp_path):
+    async with opened(tmp_path) as (house, _provider):
+        await asked(house.app, asking("slow"))
+        assert house.finished()["cost_usd"] is None
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 413, 429, 500, 529])
+async def test_the_providers_errors_come_back_as_they_are(tmp_path, status):
+    async with opened(tmp_path) as (house, _provider):
+        prompt = f"@@status={status};retry-after=7;should-retry=false;message=too long@@"
+        answer = await asked(house.app, asking("default", prompt=prompt))
+        assert answer.status == status
+        assert answer.header("retry-after") == "7"
+        assert answer.header("x-should-retry") == "false"
+        assert answer.json()["error"]["message"] == "too long"
+        assert house.finished()["status"] == status
+
+
+async def test_a_key_of_ours_that_the_provider_refuses_is_our_fault(tmp_path):
+    async with opened(tmp_path) as (house, _provider):
+        answer = await asked(house.app, asking("default", prompt="@@status=401@@"))
+        assert (answer.status, answer.header("x-should-retry")) == (502, "false")
+        error = answer.json()["error"]
+        assert error["type"] == "api_error"
+        assert "the provider refuses the key of the label 'default'" in error["message"]
+        assert house.finished()["status"] == 502
+
+
+async def test_a_stream_that_the_provider_cuts_ends_visibly(tmp_path):
+    async with opened(tmp_path) as (house, _provider):
+        answer = await asked(house.app, asking("default", stream=True, prompt="@@events=9;cut=3@@"))
+        assert not answer.complete
+        assert b"event: error" in answer.pieces[-1]
+        assert b"the provider went away" in answer.pieces[-1]
+        assert house.finished()["failed"]
+
+
+async def test_a_client_that_leaves_ends_the_providers_work(tmp_path):
+    async with opened(tmp_path) as (house, provider):
+        request = call(asking("default", stream=True, prompt="@@events=9;hold=3@@"))
+        going = asyncio.create_task(request.to(house.app))
+        async with asyncio.timeout(PATIENCE):
+            await provider.holding(1)
+            request.leave()
+            await going
+            await provider.settled(1)
+        assert provider.requests[0].outcome == "abandoned"
+        assert house.finished()["status"] == 200
+        assert house.finished()["failed"]
+
+
+# What goes wrong
+
+
+async def test_a_provider_that_cannot_be_reached_is_named(tmp_path):
+    async with opened(tmp_path) as (house, _provider):
+        answer = await asked(house.app, asking("nowhere"))
+        assert answer.status == 502
+        assert "the provider at 127.0.0.1:1 cannot be reached" in answer.json()["error"]["message"]
+
+
+async def test_a_provider_that_hangs_up_without_a_word_is_asked_once_more(tmp_path):
+    async with opened(tmp_path) as (house, provider):
+        answer = await asked(house.app, asking("default", prompt="@@reset@@"))
+        assert answer.status == 502
+        assert len(provider.requests) == 2
+
+
+async def test_the_deployments_timeout_holds(tmp_path):
+    async with opened(tmp_path) as (house, _provider):
+        answer = await asked(house.app, asking("slow", prompt="@@delay=5@@"))
+        assert answer.status == 504
+        assert answer.json()["error"]["type"] == "timeout_error"
+
+
+@pytest.mark.parametrize("label", ["rescued", "rescued-too"])
+async def test_what_fails_goes_to_litellm_where_it_has_a_fallback(tmp_path, sockets, label):
+    async with ScriptedWorker(sockets / "1.0.sock") as worker:
+        worker.default = answers(b'{"from": "litellm"}')
+        async with opened(tmp_path, worker.address) as (house, _provider):
+            answer = await asked(house.app, asking(label, prompt="@@status=500@@"))
+            assert answer.json() == {"from": "litellm"}
+            assert answer.header("x-ccproxy-lane") == "litellm"
+            assert house.finished()["lane"] == "litellm"
+            [received] = worker.requests
+            assert received.json()["model"] == label
+
+
+async def test_what_does_not_fail_needs_no_fallback(tmp_path):
+    async with opened(tmp_path) as (house, _provider):
+        answer = await asked(house.app, asking("rescued-too"))
+        assert (answer.status, answer.header("x-ccproxy-lane")) == (200, "direct")
+
+
+async def test_a_provider_that_litellm_translates_for_is_litellms(tmp_path, sockets):
+    async with ScriptedWorker(sockets / "1.0.sock") as worker:
+        worker.default = answers(b"{}")
+        async with opened(tmp_path, worker.address) as (house, provider):
+            answer = await asked(house.app, asking("gemini"))
+            assert answer.header("x-ccproxy-lane") == "litellm"
+            assert provider.requests == []
+
+
+async def test_nothing_of_a_prompt_or_a_key_is_told(tmp_path):
+    async with opened(tmp_path) as (house, _provider):
+        for prompt in (CANARY, f"{CANARY} @@status=400;echo@@", f"{CANARY} @@reset@@"):
+            await asked(house.app, asking("default", prompt=prompt))
+        told = house.told()
+        assert CANARY not in told
+        assert "sk-ant" not in told
+
+
+# The way to the provider
+
+
+@asynccontextmanager
+async def serving(respond, **more):
+    """A server of our own; its port."""
+
+    async def serve(reader, writer):
+        head = await reader.readuntil(b"\r\n\r\n")
+        writer.write(respond(head))
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, **more)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+def one_model(url: str, settings: str = "") -> str:
+    params = f'{{model: anthropic/x, api_key: k, api_base: "{url}"}}'
+    return f"model_list: [{{model_name: default, litellm_params: {params}}}]\n{settings}"
+
+
+OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
+
+
+@pytest.mark.parametrize(("trusted", "status"), [("ca.pem", 200), ("", 502), ("false", 200)])
+async def test_a_providers_certificate_is_checked_as_the_config_says(tmp_path, trusted, status):
+    authority, context = write_authority(tmp_path)
+    verify = {"ca.pem": authority, "false": "false"}.get(trusted)
+    settings = f"litellm_settings: {{ssl_verify: {verify}}}" if verify else ""
+    async with serving(lambda _: OK, ssl=context) as port:
+        config = one_model(f"https://127.0.0.1:{port}", settings)
+        async with open_house(write_config(tmp_path, OURS.split("  rules:")[0], config)) as house:
+            answer = await asked(house.app)
+    assert answer.status == status
+    if status == 502:
+        assert "ClientConnectorCertificateError" in answer.json()["error"]["message"]
+
+
+async def test_a_proxy_is_used_where_the_environment_names_one(tmp_path):
+    heads = []
+
+    def respond(head):
+        heads.append(head)
+        return OK
+
+    async with serving(respond) as port:
+        (tmp_path / "env").write_text(f"HTTP_PROXY=http://127.0.0.1:{port}\n")
+        (tmp_path / "env").chmod(0o600)
+        config = one_model("http://provider.invalid")
+        async with open_house(write_config(tmp_path, OURS.split("  rules:")[0], config)) as house:
+            answer = await asked(house.app)
+    assert answer.status == 200
+    assert heads[0].startswith(b"POST http://provider.invalid/v1/messages HTTP/1.1")
+
+
+# The client's own subscription
+
+
+TOKEN = "sk-ant-oat01-of-the-client"
+KEYLESS = """
+model_list:
+  - {model_name: default, litellm_params: {model: anthropic/claude-sonnet-5}}
+"""
+
+
+async def test_a_lent_token_goes_to_anthropic_alone(tmp_path, monkeypatch):
+    async with MockProvider() as provider:
+        write_config(tmp_path, OURS.split("  rules:")[0], KEYLESS)
+        async with open_house(tmp_path) as house:
+            lane = house.app.table.lane_of("default")
+            assert lane.endpoint.url == "https://api.anthropic.com/v1/messages"
+            monkeypatch.setattr(
+                "ccproxyd.gateway.lanes.direct._url",
+                lambda _exchange, _errand: f"{provider.url}/v1/messages",
+            )
+            headers = {"authorization": f"Bearer {TOKEN}", "x-litellm-api-key": KEY}
+            request = call(asking("default"), headers=headers)
+            request.headers = headers
+            answer = await request.to(house.app)
+            assert answer.status == 200
+            sent = provider.requests[0].headers
+            assert sent["authorization"] == f"Bearer {TOKEN}"
+            assert "x-api-key" not in sent
+            expired = call(asking("default", prompt="@@status=401@@"))
+            expired.headers = headers
+            assert (await expired.to(house.app)).status == 401
+            assert KEY not in repr(sent)
+            assert TOKEN not in house.told()
+
+
+async def test_what_is_explained_is_what_is_done(tmp_path):
+    async with opened(tmp_path) as (house, _provider):
+        body = orjson.loads(asking("default"))
+        found = house.app.explain(body, {}, "/v1/messages")
+        assert found["lane"] == "direct"
+        assert found["lane_reason"] == "anthropic/claude-sonnet-5 speaks anthropic's protocol"
+        found = house.app.explain({**body, "model": "gemini"}, {}, "/v1/messages")
+        assert (found["lane"], found["lane_reason"]) == ("litellm", "LiteLLM translates for gemini")

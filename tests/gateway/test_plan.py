@@ -1,0 +1,100 @@
+from typing import Any
+
+import orjson
+import pytest
+
+from ccproxyd.gateway.plan import Plan, choice_for, order_for, plan_as_it_is, plan_route
+from ccproxyd.gateway.table import Table
+from ccproxyd.routing import Decision, Request
+from tests.gateway.house import Call, build_table, write_config
+
+OURS = """
+ccproxy:
+  lanes: {direct: auto}
+  timeouts: {first_byte: 60, idle: 50}
+"""
+MODELS = """
+model_list:
+  - {model_name: claude-sonnet-5, litellm_params: {model: anthropic/claude-sonnet-5, api_key: k}}
+  - model_name: "claude-*"
+    litellm_params: {model: "anthropic/claude-*", api_key: k, timeout: 9, stream_timeout: 7}
+  - {model_name: gemini, litellm_params: {model: gemini/pro, api_key: k}}
+  - {model_name: chat, litellm_params: {model: openai/gpt-4o, api_key: k}}
+"""
+HI = [{"role": "user", "content": "hi"}]
+
+
+@pytest.fixture
+def table(tmp_path: Any) -> Table:
+    return build_table(write_config(tmp_path, OURS, MODELS))
+
+
+def planned(table: Table, model: str, *, path: str = "/v1/messages", **more: Any) -> Plan:
+    """The plan of a request, its route decided by the table."""
+    raw = orjson.dumps({"model": model, "messages": HI, **more})
+    request = Request(orjson.loads(raw), path=path)
+    decision = table.router.decide(request)
+    exchange = Call(path=path, body=raw).exchange()
+    return plan_route(exchange, table, request, raw, decision, "r-1")
+
+
+def test_what_names_no_model_is_litellms_as_it_is(table: Table) -> None:
+    plan = plan_as_it_is(Call(path="/v1/files").exchange(), table, b"raw")
+    assert plan.errand is None
+    assert (plan.order().body, plan.order().decision) == (b"raw", None)
+
+
+def test_a_body_that_keeps_its_model_stays_as_it_came(table: Table) -> None:
+    errand = planned(table, "claude-sonnet-5").errand
+    assert errand is not None
+    assert errand.body == orjson.dumps({"model": "claude-sonnet-5", "messages": HI})
+
+
+def test_a_wildcards_model_is_the_providers_own(table: Table) -> None:
+    errand = planned(table, "claude-opus-4-8[1m]").errand
+    assert errand is not None
+    assert orjson.loads(errand.body)["model"] == "claude-opus-4-8"
+
+
+def test_a_count_goes_to_its_own_path(table: Table) -> None:
+    errand = planned(table, "claude-sonnet-5", path="/v1/messages/count_tokens").errand
+    assert errand is not None
+    assert errand.path_end == "/count_tokens"
+
+
+def test_the_shorter_limit_holds(table: Table) -> None:
+    errand = planned(table, "claude-opus-4-8").errand
+    assert errand is not None
+    assert (errand.timeouts.first_byte, errand.timeouts.idle) == (9, 9)
+    errand = planned(table, "claude-opus-4-8", stream=True).errand
+    assert errand is not None
+    assert (errand.timeouts.first_byte, errand.timeouts.idle) == (7, 7)
+    errand = planned(table, "claude-sonnet-5").errand
+    assert errand is not None
+    assert (errand.timeouts.first_byte, errand.timeouts.idle) == (60, 50)
+
+
+def test_litellms_order_is_always_there(table: Table) -> None:
+    plan = planned(table, "claude-sonnet-5")
+    handed = {"label": "claude-sonnet-5", "request_id": "r-1", "kept": True}
+    assert plan.order().decision == handed
+    assert planned(table, "gemini").errand is None
+
+
+def test_a_count_through_litellm_asks_for_the_label(table: Table) -> None:
+    decision = Decision("gemini", "r", "gemini/pro", "", "other")
+    raw = orjson.dumps({"model": "other"})
+    request = Request({"model": "other"}, path="/v1/messages/count_tokens")
+    exchange = Call(path=request.path, body=raw).exchange()
+    order = plan_route(exchange, table, request, raw, decision, "r").order()
+    assert orjson.loads(order.body) == {"model": "gemini"}
+
+
+def test_the_choice_is_told_with_its_reason(table: Table) -> None:
+    request = Request({"model": "chat"}, path="/v1/messages")
+    choice = choice_for(table, request, table.router.decide(request))
+    assert choice.reason == "LiteLLM translates between anthropic and openai"
+
+
+def test_an_order_has_the_configs_patience(table: Table) -> None:
+    assert order_for(Call().exchange(), table, b"").timeouts == table.settings.timeouts
