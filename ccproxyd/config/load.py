@@ -5,6 +5,8 @@
     env            NAME=value lines, for a service that inherits no shell; stronger than what the
                    service manager's environment says, so that an edit and a reload take effect
     $CREDENTIALS_DIRECTORY   systemd's credentials: a file NAME holds the value of NAME
+    $NAME_FILE     the path of a file that holds the value of NAME, where NAME itself is not set and
+                   config.yaml refers to it; a relative one is below the config directory
 
 Nothing of the user's is imported here: the daemon loads, the gateway imports. What was loaded goes
 to the gateway as a message and is parsed again there by the same parsers.
@@ -16,7 +18,8 @@ LiteLLM sees, `routing_fingerprint` what decides a route, `fingerprint` everythi
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -36,7 +39,7 @@ from ccproxyd.config.environment import (
     references,
 )
 from ccproxyd.config.includes import Merged, merge_includes
-from ccproxyd.config.litellm import MASTER_KEY_NAME, LiteLLMConfig, check_labels
+from ccproxyd.config.litellm import MASTER_KEY_NAME, LiteLLMConfig, check_labels, check_names
 from ccproxyd.config.modules import dotted_names, local_files
 from ccproxyd.config.settings import Settings
 from ccproxyd.errors import ConfigError
@@ -53,9 +56,10 @@ class Loaded:
     """Both files, parsed, with what they were parsed from.
 
     `documents` holds `ccproxy` and `litellm`, plain JSON values, expanded, includes merged.
-    `environ` is what the `env` file and systemd's credentials add for the processes below;
-    `names` is what config.yaml's `os.environ/NAME` stand for. Both hold secrets. `sources` is the
-    text of the rules' modules by path: what is in force stays so, whatever becomes of the files.
+    `environ` is what the `env` file, systemd's credentials and key files add for the processes
+    below; `names` is what config.yaml's `os.environ/NAME` stand for. Both hold secrets. `sources`
+    is the text of the rules' modules by path: what is in force stays so, whatever becomes of the
+    files.
     """
 
     settings: Settings
@@ -114,12 +118,16 @@ def load(config_dir: Path, environ: Mapping[str, str]) -> Loaded:
     """
     config_dir = config_dir.absolute()
     added, warnings = _added_environment(config_dir, environ)
+    ours = _read(config_dir / settings_file.FILE, settings_file.FILE)
+    merged = merge_includes(config_dir / litellm_file.FILE, litellm_file.FILE, _read)
+    added |= _read_key_files(_asked(merged.document), {**environ, **added}, config_dir)
     everything = {**environ, **added}
-    ours = _our_document(config_dir, everything)
-    merged = _litellm_document(config_dir, everything)
+    ours = expand(ours, everything, settings_file.FILE)
+    merged = _expanded(merged, everything)
     settings = Settings.parse(ours)
     litellm = LiteLLMConfig.parse(merged.document, environ=everything, origins=merged.origins)
     check_labels(settings.rules, litellm.targets(), litellm.aliases)
+    check_names(settings.budgets.labels(), litellm.targets(), litellm.aliases)
     return _loaded(
         _Sources(config_dir, ours, merged, added, _names(merged.document, everything)),
         settings,
@@ -204,15 +212,8 @@ def _about_default(settings: Settings, litellm: LiteLLMConfig) -> list[str]:
     return [f"{litellm_file.FILE}: there is no model_name {DEFAULT_LABEL!r}; {what}"]
 
 
-def _our_document(config_dir: Path, environ: Mapping[str, str]) -> dict[str, Any]:
-    name = settings_file.FILE
-    document: dict[str, Any] = expand(_read(config_dir / name, name), environ, name)
-    return document
-
-
-def _litellm_document(config_dir: Path, environ: Mapping[str, str]) -> Merged:
+def _expanded(merged: Merged, environ: Mapping[str, str]) -> Merged:
     """LiteLLM asks a key vault for `os.environ/NAME` if it has one, but `${NAME}` is ours."""
-    merged = merge_includes(config_dir / litellm_file.FILE, litellm_file.FILE, _read)
     general = merged.document.get("general_settings")
     has_vault = isinstance(general, dict) and "key_management_system" in general
     expanded = expand_known(merged.document, environ, literally=has_vault)
@@ -234,8 +235,11 @@ def _bytes(file: Path, name: str) -> bytes:
 
 def _names(document: dict[str, Any], environ: Mapping[str, str]) -> dict[str, str]:
     """What config.yaml takes from the environment, as far as it is there."""
-    asked = {name for _, name in references(document, "")} | {MASTER_KEY_NAME}
-    return {name: _text(environ[name], name) for name in sorted(asked) if name in environ}
+    return {name: _text(environ[name], name) for name in _asked(document) if name in environ}
+
+
+def _asked(document: dict[str, Any]) -> list[str]:
+    return sorted({name for _, name in references(document, "")} | {MASTER_KEY_NAME})
 
 
 def _text(value: str, name: str) -> str:
@@ -271,9 +275,20 @@ def read_env_file(file: Path) -> dict[str, str]:
 
 
 def _about_permissions(file: Path) -> list[str]:
-    if file.stat().st_mode & 0o077:
+    groups = {os.getegid(), *os.getgroups()}
+    if is_too_open(file.stat(), user=os.geteuid(), groups=groups):
         return [f"{file.name}: others may read it; run `chmod 600 {file}`"]
     return []
+
+
+def is_too_open(found: os.stat_result, *, user: int, groups: Collection[int]) -> bool:
+    """Whether others than its user may read or change a file.
+
+    A service of the system is another user than root, who writes the file: that one reads it by
+    its group.
+    """
+    by_group = found.st_uid == 0 != user and found.st_gid in groups
+    return bool(found.st_mode & (0o037 if by_group else 0o077))
 
 
 def _read_credentials(directory: Path) -> dict[str, str]:
@@ -284,3 +299,30 @@ def _read_credentials(directory: Path) -> dict[str, str]:
     except (OSError, UnicodeDecodeError) as error:
         reason = f"cannot read systemd's credentials: {type(error).__name__}"
         raise ConfigError(str(directory), reason) from None
+
+
+def _read_key_files(
+    names: Iterable[str], environ: Mapping[str, str], config_dir: Path
+) -> dict[str, str]:
+    """What `NAME_FILE` points to, for the names that are asked for and have no value."""
+    return {
+        name: _read_key_file(f"{name}_FILE", config_dir / Path(environ[f"{name}_FILE"]))
+        for name in names
+        if not environ.get(name) and environ.get(f"{name}_FILE")
+    }
+
+
+def _read_key_file(variable: str, file: Path) -> str:
+    """
+    Raises:
+        ConfigError: there is no value in it, with the variable and the path.
+    """
+    try:
+        value = file.read_text("utf-8").rstrip("\n")
+    except OSError as error:
+        raise ConfigError(variable, f"cannot read {file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(variable, f"{file} is not UTF-8") from None
+    if not value or "\0" in value:
+        raise ConfigError(variable, f"{file} {'has a NUL in it' if value else 'is empty'}")
+    return value

@@ -2,8 +2,12 @@
 
     main         arguments, exit codes, the way in
     instance     what only one process may own: the lock, the listener, the clients' key
+    phases       from the first moment to the last: control socket, signals, watchdog
+    waiting      the phase of a config that is wrong
+    house        the phase of one that is good: the daemon at work, and which lives there are
+    callbacks    what the events of these lives mean
     commands     how each process of the house is started, and in which environment
-    house        the daemon at work: which lives there are, and what their events mean
+    address      where it is asked to listen, and where it does
     change       reload and restart: from one config, one generation, one gateway to the next
     operations   what each verb of the control API does, and what `status` tells
 

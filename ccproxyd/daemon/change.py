@@ -16,12 +16,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import anyio.to_thread
 from attrs import frozen
 
 from ccproxyd.config.load import Loaded, load
-from ccproxyd.daemon.house import House, installed_litellm
+from ccproxyd.daemon.address import hosts_agree, how_to_move
+from ccproxyd.daemon.house import House, Owned, installed_litellm
 from ccproxyd.daemon.rendering import check_models
 from ccproxyd.errors import CcproxydError, ConfigError
 from ccproxyd.supervision.generations import Generation, GenerationFailedError
@@ -115,12 +117,17 @@ def _note(
     else:
         house.log("error", f"cannot {name}", because=str(error), seconds=seconds)
     if is_reload:
-        house.last_reload = {
-            "ok": error is None,
-            "generation": house.generation_number,
-            "error": _fault(error),
-            "seconds": round(seconds, 3),
-        }
+        house.last_reload = reload_record(error, house.generation_number, seconds)
+
+
+def reload_record(error: CcproxydError | None, generation: int, seconds: float) -> dict[str, Any]:
+    """What `status` says of the last reload."""
+    return {
+        "ok": error is None,
+        "generation": generation,
+        "error": _fault(error),
+        "seconds": round(seconds, 3),
+    }
 
 
 def _fault(error: CcproxydError | None) -> dict[str, str] | None:
@@ -157,13 +164,20 @@ async def _reload(house: House) -> str:
 
 def _check_address(house: House, loaded: Loaded) -> None:
     """The listener is never given up, so its address cannot change under it."""
-    if house.owned.fixed_address:
+    owned, before, after = house.owned, house.loaded.settings, loaded.settings
+    if owned.fixed_address:
         return
-    for name in ("host", "port"):
-        old, new = getattr(house.loaded.settings, name), getattr(loaded.settings, name)
-        if old != new:
-            reason = f"cannot change from {old!r} to {new!r} while running; restart the service"
-            raise ConfigError(f"ccproxy.yaml: ccproxy.{name}", reason)
+    host, port = owned.address
+    if before.host != after.host and not hosts_agree(after.host, host):
+        raise _immovable(owned, "host", before.host, after.host)
+    if before.port != after.port and after.port != port:
+        raise _immovable(owned, "port", before.port, after.port)
+
+
+def _immovable(owned: Owned, name: str, old: str | int, new: str | int) -> ConfigError:
+    how = how_to_move(owned.address, os.environ) if owned.passed else "restart the service"
+    reason = f"cannot change from {old!r} to {new!r} while running; {how}"
+    return ConfigError(f"ccproxy.yaml: ccproxy.{name}", reason)
 
 
 async def _new_workers(house: House, loaded: Loaded, *, prepared: Supervised | None) -> None:
@@ -174,6 +188,8 @@ async def _new_workers(house: House, loaded: Loaded, *, prepared: Supervised | N
             f"{limit} generations of workers live already, the old ones finishing their requests;"
             " try again when one has gone, or raise ccproxy.workers.max_generations"
         )
+    if house.generations.asleep and house.may_sleep(loaded):
+        return await _commit(house, prepared, loaded, house.new_generation(loaded, again=True))
     generation = house.new_generation(loaded, again=False)
     house.generations.begin(generation)
     try:

@@ -5,9 +5,10 @@
     the template     from which workers are forked, where they are
     the provider     with `--demo` alone
 
-It is ready when the gateway accepts and a whole generation serves. What is in force (`loaded`) only
-changes in `change`. A failure that cannot be mended by trying again (a rule that does not load, a
-model that LiteLLM dropped) ends a daemon that is still starting, and nothing else.
+It is ready when the gateway accepts and a whole generation serves, or sleeps until it is needed.
+What is in force (`loaded`) only changes in `change`. A failure that cannot be mended by trying
+again (a rule that does not load, a model that LiteLLM dropped) ends a daemon that is still
+starting, and nothing else.
 """
 
 from __future__ import annotations
@@ -19,15 +20,23 @@ import signal
 import socket
 import time
 from collections import deque
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 from anyio.abc import TaskGroup
 from attrs import define, field, frozen
 
 from ccproxyd import __version__
+from ccproxyd.config.lanes import Lane, lanes_of, needs_litellm
 from ccproxyd.config.load import Loaded
-from ccproxyd.control.server import serve
+from ccproxyd.config.settings import Settings
+from ccproxyd.daemon.address import Address, agree, how_to_move, shown
+from ccproxyd.daemon.callbacks import (
+    DemoCallbacks,
+    GatewayCallbacks,
+    TemplateCallbacks,
+    WorkerCallbacks,
+)
 from ccproxyd.daemon.commands import (
     child_environment,
     demo_command,
@@ -37,7 +46,7 @@ from ccproxyd.daemon.commands import (
 )
 from ccproxyd.daemon.rendering import Rendering, check_models, new_seal
 from ccproxyd.errors import CcproxydError, ConfigError
-from ccproxyd.notify import Notifier, watchdog_seconds
+from ccproxyd.notify import Notifier
 from ccproxyd.paths import Directories
 from ccproxyd.supervision.generations import Generation, GenerationFailedError, Generations
 from ccproxyd.supervision.lifecycle import Life, Limits, State, Wanted
@@ -55,6 +64,9 @@ from ccproxyd.telemetry.repeats import Repeats
 from ccproxyd.telemetry.stats import Stats
 from ccproxyd.wire import WireClosedError
 
+if TYPE_CHECKING:
+    from ccproxyd.daemon.operations import Operations
+
 REMEMBERED_LINES: Final = 30
 _PUBLISH_SECONDS: Final = 5.0
 RECYCLE_SECONDS: Final = 60.0
@@ -64,9 +76,10 @@ BURY_SECONDS: Final = 30.0
 FAREWELL_SECONDS: Final = 15.0
 """LiteLLM reports its last prices in up to 5 s and shuts down in up to 10."""
 _LOGGED: Final = (
-    "request_id label rule model call_type status failed resent input_tokens output_tokens "
-    "cache_read_tokens latency_ms first_byte_ms"
+    "request_id label rule model call_type lane status failed resent input_tokens output_tokens "
+    "cache_read_tokens cost_usd latency_ms first_byte_ms"
 ).split()
+_ENVELOPE: Final = frozenset({"kind", "level", "event", "text"})
 
 
 @frozen
@@ -79,16 +92,22 @@ class Owned:
     listener: socket.socket
     passed: bool
     """The listener came from the service manager."""
-    control: socket.socket
     keys: tuple[str, ...] = field(repr=False)
     demo: socket.socket | None
     fixed_address: bool
     """Host or port were given as arguments: the config's do not matter."""
+    address: Address = field(init=False)
+    """Where it listens, or did."""
 
-    @property
-    def address(self) -> tuple[str, int]:
+    @address.default
+    def _bound(self) -> Address:
         host, port = self.listener.getsockname()[:2]
         return str(host), int(port)
+
+    def asked(self, settings: Settings) -> Address:
+        """Where it was to listen."""
+        given = self.fixed_address
+        return (self.host, self.port) if given else (settings.host, settings.port)
 
 
 @define(eq=False)
@@ -113,7 +132,10 @@ class House:
     words: dict[str, deque[str]] = field(factory=dict, repr=False)
     repeats: Repeats = field(factory=Repeats, repr=False)
     error: CcproxydError | None = None
+    settled: anyio.Event = field(factory=anyio.Event)
+    """It serves for the first time, or has begun to stop."""
     ending: anyio.Event = field(factory=anyio.Event)
+    stop_asked: bool = False
     changing: anyio.Lock = field(factory=anyio.Lock)
     group: TaskGroup = field(init=False, repr=False)
     recycling: set[int] = field(factory=set)
@@ -137,20 +159,21 @@ class House:
         current = self.generations.current
         return current.number if current else 0
 
-    async def run(self) -> int:
+    @property
+    def operations(self) -> Operations:
+        from ccproxyd.daemon.operations import Operations
+
+        return Operations(self)
+
+    async def run(self) -> None:
         """Live until told to stop.
 
         Raises:
             CcproxydError: it could not start.
         """
-        from ccproxyd.daemon.operations import Operations
-
         async with anyio.create_task_group() as group:
             self.group = group
             self.generations = Generations(group)
-            group.start_soon(serve, self.owned.control, Operations(self))
-            group.start_soon(self._follow_signals)
-            group.start_soon(self._feed_watchdog)
             group.start_soon(self._bury_strangers)
             await self._start()
             await self.ending.wait()
@@ -158,35 +181,44 @@ class House:
             group.cancel_scope.cancel()
         if self.error is not None:
             raise self.error
-        return 0
 
     def end(self, error: CcproxydError | None = None) -> None:
-        """Begin to stop; the first reason is kept."""
+        """Begin to stop, because of an error or because somebody asks; the first error is kept."""
+        self.stop_asked |= error is None
         if not self.ending.is_set():
             self.error = error
             self.state = "stopping"
             self.ending.set()
+            self.settled.set()
+
+    def hurry(self) -> None:
+        """Wait for nobody any longer."""
+        for life in self._everybody():
+            if life.child is not None:
+                life.child.signal(signal.SIGKILL)
 
     # -- starting
 
     async def _start(self) -> None:
-        for warning in self.loaded.warnings:
+        for warning in [*self.loaded.warnings, *self._about_address(), *self._about_lanes()]:
             self.log("warning", warning)
         self.notifier.starting("starting LiteLLM", seconds=Limits().start + 30)
         if self.owned.demo is not None:
-            self.demo = Supervised("demo", self._launch_demo, _DemoCallbacks(self))
+            self.demo = Supervised("demo", self._launch_demo, DemoCallbacks(self))
             self.group.start_soon(self.demo.run)
         become_subreaper()
         self.group.start_soon(self.new_gateway().run)
         generation = self.new_generation(self.loaded, again=True)
-        self.generations.begin(generation)
+        if not self.may_sleep(self.loaded):
+            self.generations.begin(generation)
         self.generations.take_over(generation)
         self.group.start_soon(self._first_ready, generation)
 
     async def _first_ready(self, generation: Generation) -> None:
         try:
-            await generation.serving()
-            check_models(self.loaded, generation.models)
+            if generation.begun:
+                await generation.serving()
+                check_models(self.loaded, generation.models)
             await self.gateway.ready.wait()
         except GenerationFailedError:
             return  # it was told to stop before it was ready
@@ -201,11 +233,12 @@ class House:
         """Whether a request could be answered: a gateway, and a worker of the config in force."""
         current = self.generations.current
         workers = current.ready_workers() if current else []
-        return self.gateway.state is State.READY and bool(workers)
+        return self.gateway.state is State.READY and bool(workers or self.generations.asleep)
 
     def be_ready(self) -> None:
         """It serves for the first time."""
         self.state = "ready"
+        self.settled.set()
         host, port = self.owned.address
         self.log(
             "info",
@@ -222,7 +255,7 @@ class House:
     # -- the gateway
 
     def new_gateway(self) -> Supervised:
-        life = Supervised("gateway", self._launch_gateway, _GatewayCallbacks(self), self._limits())
+        life = Supervised("gateway", self._launch_gateway, GatewayCallbacks(self), self._limits())
         self.gateways.append(life)
         return life
 
@@ -288,10 +321,32 @@ class House:
         return Supervised(
             f"{generation.number}.{generation.started - 1}",
             lambda life: self._launch_worker(life, rendering),
-            _WorkerCallbacks(self, generation, rendering),
+            WorkerCallbacks(self, generation, rendering),
             limits,
             Life(again=again),
         )
+
+    def lanes(self, loaded: Loaded) -> dict[str, Lane]:
+        """How the requests of each label go."""
+        return lanes_of(loaded, os.environ, self.owned.directories.config)
+
+    def may_sleep(self, loaded: Loaded) -> bool:
+        """Whether LiteLLM can wait until a request needs it."""
+        return loaded.settings.workers.lazy and needs_litellm(self.lanes(loaded)) is None
+
+    def wake(self) -> None:
+        """A request needs LiteLLM."""
+        if self.ending.is_set() or (generation := self.generations.wake()) is None:
+            return
+        self.log("info", "starting LiteLLM, since a request needs it")
+        self.group.start_soon(self._woken, generation)
+
+    async def _woken(self, generation: Generation) -> None:
+        try:
+            await generation.serving()
+            check_models(self.loaded, generation.models)
+        except CcproxydError as error:
+            self.log("error", "cannot start LiteLLM", because=str(error))
 
     def check_memory(
         self, generation: Generation, rendering: Rendering, worker: Supervised
@@ -353,7 +408,7 @@ class House:
     def new_template(self, environ: dict[str, str]) -> Template:
         """Start a template; the one before it goes, and its workers become our own children."""
         before = self.template
-        callbacks = _TemplateCallbacks(self)
+        callbacks = TemplateCallbacks(self)
         life = Supervised("template", self._launch_template, callbacks)
         self.template = Template(life, environ)
         self.group.start_soon(life.run)
@@ -466,7 +521,13 @@ class House:
             for life in lives
             if life.is_degraded
         ]
-        return [*dying, *self._about_litellm()]
+        return [*dying, *self._about_litellm(), *self._about_address(), *self._about_lanes()]
+
+    def _about_lanes(self) -> list[str]:
+        if not self.loaded.settings.workers.lazy:
+            return []
+        reason = needs_litellm(self.lanes(self.loaded))
+        return [f"ccproxy.workers.lazy has no effect: {reason}"] if reason else []
 
     def _words_of(self, life: Supervised) -> str:
         told = (life.last_failure or {}).get("last_words")
@@ -482,27 +543,12 @@ class House:
             " `ccproxyctl restart` takes it up"
         ]
 
-    # -- signals and the service manager
-
-    async def _follow_signals(self) -> None:
-        from ccproxyd.daemon.change import reload
-
-        told = 0
-        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
-            async for number in signals:
-                if number == signal.SIGHUP:
-                    self.group.start_soon(_reload_aside, self, reload)
-                    continue
-                told += 1
-                self.end()
-                if told > 1:
-                    self._kill_all()
-
-    async def _feed_watchdog(self) -> None:
-        interval = watchdog_seconds(os.environ, os.getpid())
-        while interval is not None:
-            self.notifier.alive()
-            await anyio.sleep(interval / 3)
+    def _about_address(self) -> list[str]:
+        asked, bound = self.owned.asked(self.loaded.settings), self.owned.address
+        if not self.owned.passed or agree(asked, bound):
+            return []
+        who = "the arguments ask" if self.owned.fixed_address else "ccproxy.yaml asks"
+        return [f"{who} for {shown(asked)}, but {how_to_move(bound, os.environ)}"]
 
     async def _bury_strangers(self) -> None:
         """As a subreaper we inherit whatever our workers' own children leave behind."""
@@ -514,7 +560,9 @@ class House:
 
     async def _shut_down(self) -> None:
         """Answer what is in flight, within `stop_seconds`; then everything goes."""
-        self.notifier.stopping()
+        if self.error is None:
+            # A start that failed is told by its exit code, or the daemon goes on in another phase.
+            self.notifier.stopping()
         self.log("info", "stopping")
         self.owned.listener.close()
         limits = self._limits()
@@ -525,7 +573,7 @@ class House:
             await self._down(self.gateways)
             await self._down([worker for _, worker in self.generations.workers()])
             await self._down(self._helpers())
-        self._kill_all()
+        self.hurry()
         self.log("info", "stopped")
 
     async def _down(self, lives: list[Supervised]) -> None:
@@ -533,11 +581,6 @@ class House:
             life.want(Wanted.DOWN)
         for life in list(lives):
             await life.gone.wait()
-
-    def _kill_all(self) -> None:
-        for life in self._everybody():
-            if life.child is not None:
-                life.child.signal(signal.SIGKILL)
 
     def _everybody(self) -> list[Supervised]:
         workers = [worker for _, worker in self.generations.workers()]
@@ -556,132 +599,11 @@ class House:
         return await spawn(command, life.receive, lambda line: self.said(life, line))
 
 
-_ENVELOPE: Final = frozenset({"kind", "level", "event", "text"})
-
-
-@frozen
-class _Callbacks:
-    """What the lives of one kind have in common."""
-
-    house: House = field(repr=False)
-
-    async def ready(self, life: Supervised) -> None:
-        self.house.log("debug", "process is ready", process=life.name)
-
-    async def withdrawn(self, life: Supervised) -> None:
-        self.house.log("debug", "process leaves", process=life.name)
-
-    def exited(self, life: Supervised) -> None:
-        self.house.count_exit(life)
-
-    def heard(self, life: Supervised, message: dict[str, Any]) -> None:
-        if message["kind"] == "log":
-            self.house.heard_log(life, message)
-
-
-class _DemoCallbacks(_Callbacks):
-    """The provider of `--demo` is nobody else's business."""
-
-
-class _TemplateCallbacks(_Callbacks):
-    """Events of a template that has been replaced concern nobody but its own waiters."""
-
-    def _of(self, life: Supervised) -> Template | None:
-        template = self.house.template
-        return template if template is not None and template.life is life else None
-
-    async def ready(self, life: Supervised) -> None:
-        await super().ready(life)
-        if template := self._of(life):
-            template.ready()
-
-    def exited(self, life: Supervised) -> None:
-        super().exited(life)
-        if template := self._of(life):
-            template.lost()
-
-    def heard(self, life: Supervised, message: dict[str, Any]) -> None:
-        super().heard(life, message)
-        if template := self._of(life):
-            template.heard(message)
-
-
-class _GatewayCallbacks(_Callbacks):
-    async def ready(self, life: Supervised) -> None:
-        await super().ready(life)
-        await self.house.publish()
-
-    async def withdrawn(self, life: Supervised) -> None:
-        """One that hangs is not waited for: the next one accepts while its stacks are written."""
-        await super().withdrawn(life)
-        if life.state is State.KILLING and life is self.house.gateway:
-            self.house.group.start_soon(self.house.new_gateway().run)
-            life.want(Wanted.DOWN)
-
-    def exited(self, life: Supervised) -> None:
-        super().exited(life)
-        self.house.generations.gateway_left(life)
-        if life is self.house.gateway:
-            self.house.stats.lost()
-        elif life in self.house.gateways and life.life.wanted is not Wanted.UP:
-            self.house.gateways.remove(life)
-
-    def heard(self, life: Supervised, message: dict[str, Any]) -> None:
-        super().heard(life, message)
-        match message["kind"]:
-            case "decided":
-                self.house.stats.decided(message)
-            case "finished":
-                self.house.heard_finished(message)
-            case "idle":
-                self.house.generations.idle(life, message["worker"])
-            case "heartbeat":
-                self.house.generations.held(life, message["workers"])
-
-
-@frozen
-class _WorkerCallbacks(_Callbacks):
-    generation: Generation = field(repr=False)
-    rendering: Rendering = field(repr=False)
-
-    async def ready(self, life: Supervised) -> None:
-        await super().ready(life)
-        if self.generation is self.house.generations.current:
-            await self.house.publish()
-
-    async def withdrawn(self, life: Supervised) -> None:
-        await super().withdrawn(life)
-        if self.generation is self.house.generations.current:
-            await self.house.publish()
-        self.house.generations.let_go()
-
-    def heard(self, life: Supervised, message: dict[str, Any]) -> None:
-        super().heard(life, message)
-        match message["kind"]:
-            case "ready":
-                self.generation.models = frozenset(message["models"])
-            case "priced":
-                self.house.stats.priced(message)
-            case "heartbeat":
-                self.house.check_memory(self.generation, self.rendering, life)
-
-
 def _refusal(error: dict[str, Any]) -> CcproxydError:
     """What a gateway answered to `prepare`, as the exception it was there."""
     if "path" in error:
         return ConfigError(error["path"], error["reason"], error.get("hint"))
     return CcproxydError(error["reason"])
-
-
-async def _reload_aside(house: House, reload: Any) -> None:
-    """SIGHUP has nobody to answer to: the outcome is in the log and in `status`."""
-    try:
-        await reload(house)
-    except CcproxydError:
-        return  # told already
-    except Exception as error:
-        # A fault of ours must not end what works.
-        house.log("error", "cannot reload", because=f"internal error: {type(error).__name__}")
 
 
 def installed_litellm() -> str | None:

@@ -1,5 +1,7 @@
 """The way in: arguments, what must be owned before anything starts, and the exit code.
 
+What ends the daemon is said on standard error, and in the log if that is elsewhere.
+
 0   stopped as asked
 1   could not go on
 2   the arguments are wrong
@@ -13,24 +15,31 @@ import argparse
 import os
 import socket
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import anyio
-from attrs import evolve
+from attrs import evolve, field, frozen
 
 from ccproxyd import __version__
 from ccproxyd.config.load import Loaded, load
 from ccproxyd.config.samples import samples_directory
-from ccproxyd.control.server import bind_control_socket
 from ccproxyd.daemon.house import House, Owned
 from ccproxyd.daemon.instance import bind_listener, client_keys, take_lock
+from ccproxyd.daemon.phases import Daemon
 from ccproxyd.daemon.rendering import clear_runtime
-from ccproxyd.errors import CcproxydError
+from ccproxyd.errors import CcproxydError, ConfigError
 from ccproxyd.notify import Notifier, adopt, passed_descriptors
 from ccproxyd.paths import Directories, find_directories, make_private
-from ccproxyd.telemetry.logs import logger_for, write_standard_error
+from ccproxyd.telemetry.logs import (
+    Logger,
+    hearing_libraries,
+    logger_for,
+    open_log_file,
+    write_standard_error,
+)
 
 _DEMO_URL: Final = "CCPROXYD_DEMO_URL"
 
@@ -39,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """`ccproxyd`: run in the foreground until told to stop."""
     arguments = _parser().parse_args(argv)
     try:
-        return _run(arguments)
+        return _logged(arguments)
     except CcproxydError as error:
         write_standard_error(f"ccproxyd: {error}")
         return error.exit_code
@@ -65,6 +74,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", help="listen here instead of at ccproxy.host")
     parser.add_argument("--port", type=_port, help="listen here instead of at ccproxy.port")
     parser.add_argument("--debug", action="store_true", help="log more")
+    parser.add_argument(
+        "--log-file",
+        type=Path,
+        metavar="PATH",
+        help="log there instead of on standard error; 10 MB at most, and three old files",
+    )
+    parser.add_argument(
+        "--wait-for-config",
+        action="store_true",
+        help="a wrong config does not end it: it waits for a reload that finds it right",
+    )
     parser.add_argument("--version", action="version", version=f"ccproxyd {__version__}")
     return parser
 
@@ -75,21 +95,47 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def _logged(arguments: argparse.Namespace) -> int:
+    """Run with a log; what ends it is standard error's, and a file's as well."""
+    file = open_log_file(arguments.log_file) if arguments.log_file else None
+    log = logger_for(file or sys.stderr, debug=arguments.debug)
+    try:
+        with hearing_libraries(log):
+            return _run(arguments, log)
+    except CcproxydError as error:
+        if file:
+            log("error", "cannot start", because=str(error))
+        raise
+    except Exception:
+        if file:
+            log("critical", "cannot go on", because="internal error", trace=traceback.format_exc())
+        raise
+    finally:
+        if file:
+            file.close()
+
+
+def _run(arguments: argparse.Namespace, log: Logger) -> int:
     directories = _directories(arguments)
-    demo = _demo_provider() if arguments.demo else None
-    config_dir = directories.config
-    loaded = load(config_dir, os.environ)
+    premises = Premises(arguments, directories, log, Notifier(), demo=_demo(arguments))
+    first = _first_config(arguments, directories.config)
     for directory in (directories.runtime, directories.state):
         make_private(directory)
     lock = take_lock(directories.lock)
     try:
         clear_runtime(directories.runtime)
-        owned = _owned(arguments, directories, loaded, demo)
-        log = logger_for(sys.stderr, debug=arguments.debug or loaded.settings.debug)
-        return anyio.run(House(owned, loaded, log, Notifier()).run, backend="asyncio")
+        return anyio.run(premises.daemon().run, first, backend="asyncio")
     finally:
         os.close(lock)
+
+
+def _first_config(arguments: argparse.Namespace, directory: Path) -> Loaded | ConfigError:
+    try:
+        return load(directory, os.environ)
+    except ConfigError as error:
+        if not arguments.wait_for_config:
+            raise
+        return error
 
 
 def _directories(arguments: argparse.Namespace) -> Directories:
@@ -104,32 +150,60 @@ def _directories(arguments: argparse.Namespace) -> Directories:
     return evolve(found, config=found.config.absolute())
 
 
-def _demo_provider() -> socket.socket:
+def _demo(arguments: argparse.Namespace) -> socket.socket | None:
     """The demo provider's listener; its address goes into the config by the environment."""
+    if not arguments.demo:
+        return None
     listener = bind_listener("127.0.0.1", 0)
     os.environ[_DEMO_URL] = f"http://127.0.0.1:{listener.getsockname()[1]}"
     return listener
 
 
-def _owned(
-    arguments: argparse.Namespace,
-    directories: Directories,
-    loaded: Loaded,
-    demo: socket.socket | None,
-) -> Owned:
-    settings = loaded.settings
-    host = arguments.host or settings.host
-    port = settings.port if arguments.port is None else arguments.port
-    keys = client_keys(directories, {**os.environ, **loaded.environ}, loaded.litellm.master_key)
+def _passed() -> socket.socket | None:
+    """The listener that the service manager holds for us."""
     passed = passed_descriptors(os.environ, os.getpid())
-    return Owned(
-        directories=directories,
-        host=host,
-        port=port,
-        listener=adopt(passed["http"]) if "http" in passed else bind_listener(host, port),
-        passed="http" in passed,
-        control=bind_control_socket(directories.control_socket),
-        keys=tuple(keys),
-        demo=demo,
-        fixed_address=arguments.host is not None or arguments.port is not None,
-    )
+    return adopt(passed["http"]) if "http" in passed else None
+
+
+@frozen
+class Premises:
+    """What every house of this daemon stands on."""
+
+    arguments: argparse.Namespace
+    directories: Directories
+    log: Logger
+    notifier: Notifier
+    demo: socket.socket | None
+    passed: socket.socket | None = field(factory=_passed)
+
+    def daemon(self) -> Daemon:
+        waits = self.arguments.wait_for_config
+        return Daemon(self.directories, self.log, self.notifier, self.house, waits)
+
+    def house(self, loaded: Loaded) -> House:
+        """A house for a config.
+
+        Raises:
+            CcproxydError: the port, or the clients' key, is not to be had.
+        """
+        debug = self.arguments.debug or loaded.settings.debug
+        log = evolve(self.log, level="debug" if debug else "info")
+        return House(self._owned(loaded), loaded, log, self.notifier)
+
+    def _owned(self, loaded: Loaded) -> Owned:
+        arguments, settings = self.arguments, loaded.settings
+        host = arguments.host or settings.host
+        port = settings.port if arguments.port is None else arguments.port
+        environ = {**os.environ, **loaded.environ}
+        keys = client_keys(self.directories, environ, loaded.litellm.master_key)
+        return Owned(
+            directories=self.directories,
+            host=host,
+            port=port,
+            # A copy of what was handed over: each house closes its own.
+            listener=self.passed.dup() if self.passed else bind_listener(host, port),
+            passed=self.passed is not None,
+            keys=tuple(keys),
+            demo=self.demo,
+            fixed_address=arguments.host is not None or arguments.port is not None,
+        )

@@ -43,7 +43,7 @@ class Operations:
 
     async def status(self) -> Answer:
         house = self._house
-        host, port = house.owned.address if house.state != "stopping" else _asked(house)
+        host, port = house.owned.address
         return {
             "version": __version__,
             "state": house.shown_state,
@@ -54,6 +54,10 @@ class Operations:
             "listen": {"host": host, "port": port},
             "control_socket": str(house.owned.directories.control_socket),
             "labels": [target.name for target in house.loaded.litellm.targets()],
+            "lanes": {
+                name: {"lane": lane.name, "reason": lane.reason}
+                for name, lane in house.lanes(house.loaded).items()
+            },
             "gateway": _gateway(house.gateway) if house.gateways else None,
             "workers": [
                 _worker(generation.number, worker)
@@ -120,10 +124,6 @@ class Operations:
             raise ControlError("NoRoute", error["reason"], error.get("code", 500))
         result: Answer = answer["result"]
         return result
-
-
-def _asked(house: House) -> tuple[str, int]:
-    return house.owned.host, house.owned.port
 
 
 def _process(life: Supervised) -> dict[str, Any]:

@@ -3,20 +3,32 @@
 A record is an event in a few constant words and facts beside it: names, numbers, types. Nothing
 that came with a request may be a fact; `decided` and `finished` records hold the names that
 routing gave it. An error's event reads "cannot X", and its `because` says why.
+
+They go to a stream: standard error, or a file of our own that is exchanged for a new one before it
+grows too large.
 """
 
 from __future__ import annotations
 
 import contextlib
 import datetime
+import logging
 import os
-from collections.abc import Callable, Mapping
-from typing import Any, Final, TextIO
+from collections.abc import Callable, Iterator, Mapping
+from io import TextIOWrapper
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import Any, Final, Protocol
 
 import orjson
 from attrs import field, frozen
 
+from ccproxyd.errors import CcproxydError
+from ccproxyd.paths import make_private
+
 LEVELS: Final = ("debug", "info", "warning", "error", "critical")
+FILE_BYTES: Final = 10_000_000
+OLD_FILES: Final = 3
 
 Clock = Callable[[], datetime.datetime]
 
@@ -25,11 +37,21 @@ def _now() -> datetime.datetime:
     return datetime.datetime.now(datetime.UTC)
 
 
+class Stream(Protocol):
+    """Where a log goes, as far as that matters here."""
+
+    def write(self, text: str, /) -> object: ...
+
+    def flush(self) -> object: ...
+
+    def isatty(self) -> bool: ...
+
+
 @frozen
 class Logger:
     """Writes records to a stream, from `level` upwards."""
 
-    stream: TextIO
+    stream: Stream
     machine: bool
     level: str = "info"
     clock: Clock = field(default=_now)
@@ -46,8 +68,94 @@ class Logger:
             return
 
 
-def logger_for(stream: TextIO, *, debug: bool = False) -> Logger:
+def logger_for(stream: Stream, *, debug: bool = False) -> Logger:
     return Logger(stream, machine=not stream.isatty(), level="debug" if debug else "info")
+
+
+class LogFile(RotatingFileHandler):
+    """A file behind the door of a stream: never much larger than `limit`, with `old` before it.
+
+    It is for the owner alone. One that somebody else has moved or removed is made anew. Whatever
+    goes wrong with it is not told to anybody, for there is nobody to tell.
+    """
+
+    terminator = ""
+
+    def __init__(self, path: Path, limit: int = FILE_BYTES, old: int = OLD_FILES) -> None:
+        super().__init__(path, maxBytes=limit, backupCount=old, encoding="utf-8", errors="replace")
+
+    def write(self, text: str) -> None:
+        self.handle(logging.makeLogRecord({"msg": text}))
+
+    def isatty(self) -> bool:
+        return False
+
+    def shouldRollover(self, record: logging.LogRecord) -> bool:  # noqa: N802 - logging's name
+        if self.stream is not None and not Path(self.baseFilename).exists():
+            gone, self.stream = self.stream, None
+            gone.close()
+        return bool(super().shouldRollover(record))
+
+    def doRollover(self) -> None:  # noqa: N802 - logging's name
+        try:
+            super().doRollover()
+        except OSError:
+            # Where nothing can be renamed, a file that grows says more than none: it is reopened.
+            self.stream = None
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """logging's own would print a traceback, with the record, on standard error."""
+
+    def _open(self) -> TextIOWrapper:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        descriptor = os.open(self.baseFilename, flags, 0o600)
+        return os.fdopen(descriptor, "a", encoding=self.encoding, errors=self.errors)
+
+
+def open_log_file(path: Path) -> LogFile:
+    """The file to log to; its directory is made, private, if need be, and else left as it is.
+
+    Raises:
+        CcproxydError: nothing can be written there.
+    """
+    path = path.absolute()
+    try:
+        if not path.parent.exists():
+            make_private(path.parent)
+        return LogFile(path)
+    except OSError as error:
+        raise CcproxydError(f"cannot log to {path}: {error.strerror}") from None
+
+
+class _OfLibraries(logging.Handler):
+    """Python's own logging. Only our text is told; another's could quote anything."""
+
+    def __init__(self, log: Logger) -> None:
+        super().__init__(logging.WARNING)
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        ours = record.name.startswith("ccproxyd.")
+        event = record.getMessage() if ours else "a library has logged something"
+        error = record.exc_info[0] if record.exc_info else None
+        self._log(
+            record.levelname.lower(),
+            event,
+            logger=record.name,
+            where=f"{Path(record.pathname).name}:{record.lineno}",
+            error=error and error.__name__,
+        )
+
+
+@contextlib.contextmanager
+def hearing_libraries(log: Logger) -> Iterator[None]:
+    """What is said by Python's own logging goes to the log as well, not to standard error."""
+    handler = _OfLibraries(log)
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
 
 
 def as_json(when: datetime.datetime, level: str, event: str, facts: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from ccproxyd.config.callbacks import OUR_HANDLER
 from ccproxyd.config.litellm import render
-from ccproxyd.config.load import Loaded, load, read_env_file
+from ccproxyd.config.load import Loaded, is_too_open, load, read_env_file
 from ccproxyd.config.samples import samples_directory
 from ccproxyd.config.settings import Settings, Workers
 from ccproxyd.errors import ConfigError
@@ -115,6 +115,28 @@ def test_an_env_file_that_others_may_read_is_a_warning(write_config: WriteConfig
     assert load(config_dir, {}).warnings == (f"env: others may read it; run `chmod 600 {env}`",)
 
 
+@pytest.mark.parametrize(
+    ("mode", "owner", "group", "user", "too_open"),
+    [
+        (0o600, 7, 7, 7, False),
+        (0o640, 7, 7, 7, True),
+        (0o604, 7, 7, 7, True),
+        (0o640, 0, 7, 7, False),
+        (0o440, 0, 8, 7, False),
+        (0o640, 0, 9, 7, True),
+        (0o660, 0, 7, 7, True),
+        (0o644, 0, 7, 7, True),
+        (0o640, 0, 0, 0, True),
+        (0o600, 0, 0, 0, False),
+    ],
+)
+def test_a_service_of_the_system_reads_what_root_has_written_by_its_group(
+    mode: int, owner: int, group: int, user: int, too_open: bool
+) -> None:
+    found = os.stat_result((mode, 0, 0, 1, owner, group, 0, 0, 0, 0))
+    assert is_too_open(found, user=user, groups={7, 8}) is too_open
+
+
 def test_an_env_file_that_is_wrong_is_an_error(write_config: WriteConfig) -> None:
     config_dir = write_config()
     (config_dir / "env").write_text("A=1\nsk-secret\n")
@@ -136,6 +158,22 @@ def test_systemds_credentials_add_to_the_environment(
     assert loaded.environ == {"ANTHROPIC_API_KEY": "sk-1"}
 
 
+@pytest.mark.parametrize("reference", ["os.environ/ANTHROPIC_API_KEY", "'${ANTHROPIC_API_KEY}'"])
+def test_a_credential_is_found_by_either_reference(
+    write_config: WriteConfig, tmp_path: Path, reference: str
+) -> None:
+    credentials = tmp_path / "credentials"
+    credentials.mkdir()
+    (credentials / "ANTHROPIC_API_KEY").write_text("sk-1\n")
+    config_dir = write_config(litellm=MODELS.replace("api_key: k", f"api_key: {reference}"))
+    loaded = load(config_dir, {"CREDENTIALS_DIRECTORY": str(credentials)})
+    assert loaded.warnings == ()
+    assert loaded.names == {"ANTHROPIC_API_KEY": "sk-1"}
+    assert all(deployment.has_key for deployment in loaded.litellm.deployments)
+    [params, _] = [one["litellm_params"] for one in loaded.documents["litellm"]["model_list"]]
+    assert params["api_key"] == "os.environ/ANTHROPIC_API_KEY"
+
+
 def test_credentials_that_cannot_be_read_are_an_error(
     write_config: WriteConfig, tmp_path: Path
 ) -> None:
@@ -146,6 +184,85 @@ def test_credentials_that_cannot_be_read_are_an_error(
 def test_a_value_of_the_environment_that_is_not_utf8_is_an_error(write_config: WriteConfig) -> None:
     config_dir = write_config(litellm=MODELS.replace("api_key: k", "api_key: os.environ/K"))
     assert error_of(config_dir, K="\udcff") == "config.yaml: the environment's K is not UTF-8"
+
+
+# Keys in files of their own
+
+
+@pytest.mark.parametrize("reference", ["os.environ/K", "'${K}'", "'${K:-none}'", "'x-${K}'"])
+def test_a_key_may_be_in_a_file(write_config: WriteConfig, tmp_path: Path, reference: str) -> None:
+    file = tmp_path / "key"
+    file.write_text("sk-1\n")
+    config_dir = write_config(litellm=MODELS.replace("api_key: k", f"api_key: {reference}"))
+    loaded = load(config_dir, {"K_FILE": str(file)})
+    assert loaded.environ == {"K": "sk-1"}
+    assert all(deployment.has_key for deployment in loaded.litellm.deployments)
+    assert loaded.warnings == ()
+
+
+def test_the_file_of_a_key_may_be_named_in_the_env_file_and_be_beside_it(
+    write_config: WriteConfig,
+) -> None:
+    config_dir = write_config(litellm=MODELS.replace("api_key: k", "api_key: os.environ/K"))
+    (config_dir / "env").write_text("K_FILE=keys/k\n")
+    (config_dir / "env").chmod(0o600)
+    (config_dir / "keys").mkdir()
+    (config_dir / "keys" / "k").write_text("two\nlines\n")
+    assert load(config_dir, {}).environ["K"] == "two\nlines"
+
+
+def test_the_master_key_may_be_in_a_file(write_config: WriteConfig, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("sk-master")
+    loaded = load(write_config(), {"LITELLM_MASTER_KEY_FILE": str(tmp_path / "key")})
+    assert loaded.litellm.master_key == "sk-master"
+    assert loaded.names == {"LITELLM_MASTER_KEY": "sk-master"}
+
+
+def test_a_value_goes_before_a_file(write_config: WriteConfig) -> None:
+    config_dir = write_config(litellm=MODELS.replace("api_key: k", "api_key: os.environ/K"))
+    loaded = load(config_dir, {"K": "sk", "K_FILE": "/nowhere"})
+    assert (loaded.environ, loaded.names) == ({}, {"K": "sk"})
+
+
+def test_an_empty_value_is_none(write_config: WriteConfig, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("sk-1")
+    config_dir = write_config(litellm=MODELS.replace("api_key: k", "api_key: os.environ/K"))
+    assert load(config_dir, {"K": "", "K_FILE": str(tmp_path / "key")}).names == {"K": "sk-1"}
+    assert load(config_dir, {"K": "", "K_FILE": ""}).names == {"K": ""}
+
+
+def test_only_what_the_config_asks_for_is_looked_for(write_config: WriteConfig) -> None:
+    assert load(write_config(), {"SSL_CERT_FILE": "/nowhere", "K_FILE": "/nowhere"}).environ == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (None, "cannot read {file}: No such file or directory"),
+        (b"\xff", "{file} is not UTF-8"),
+        (b"\n", "{file} is empty"),
+        (b"sk-\0secret", "{file} has a NUL in it"),
+    ],
+)
+def test_a_file_without_a_key_is_an_error_that_names_it(
+    write_config: WriteConfig, tmp_path: Path, content: bytes | None, why: str
+) -> None:
+    file = tmp_path / "key"
+    if content is not None:
+        file.write_bytes(content)
+    config_dir = write_config(litellm=MODELS.replace("api_key: k", "api_key: os.environ/K"))
+    assert error_of(config_dir, K_FILE=str(file)) == f"K_FILE: {why.format(file=file)}"
+
+
+def test_an_edited_key_file_concerns_the_workers(write_config: WriteConfig, tmp_path: Path) -> None:
+    config_dir = write_config(litellm=MODELS.replace("api_key: k", "api_key: os.environ/K"))
+    file = tmp_path / "key"
+    file.write_text("sk-1\n")
+    before = prints(config_dir, K_FILE=str(file))
+    file.write_text("sk-1")
+    assert changed(before, prints(config_dir, K_FILE=str(file))) == NOTHING
+    file.write_text("sk-2\n")
+    assert changed(before, prints(config_dir, K_FILE=str(file))) == WORKERS_ALONE
 
 
 # Fingerprints

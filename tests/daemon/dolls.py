@@ -21,16 +21,18 @@ from pathlib import Path
 from typing import Any, Final
 
 import anyio
+import anyio.to_thread
 import pytest
 import yaml
 from attrs import define, evolve, field
 
-from ccproxyd.config.load import load
-from ccproxyd.control.server import bind_control_socket
+from ccproxyd.config.load import Loaded, load
+from ccproxyd.control.client import Client
 from ccproxyd.daemon import house as house_module
 from ccproxyd.daemon.house import House, Owned
 from ccproxyd.daemon.instance import bind_listener
-from ccproxyd.errors import CcproxydError
+from ccproxyd.daemon.phases import Daemon
+from ccproxyd.errors import CcproxydError, ConfigError
 from ccproxyd.notify import Notifier
 from ccproxyd.paths import Directories, make_private
 from ccproxyd.supervision.supervisor import Supervised
@@ -233,6 +235,8 @@ class Street:
     config: Config
     records: list[tuple[str, str, dict[str, Any]]] = field(factory=list)
     notified: list[str] = field(factory=list)
+    codes: list[int] = field(factory=list)
+    """With which each daemon ended."""
     _news: anyio.Event = field(factory=anyio.Event)
 
     def log(self, level: str, event: str, /, **facts: Any) -> None:
@@ -256,7 +260,18 @@ class Street:
         await self.until(lambda: len(self.facts(event)) >= times)
         return self.facts(event)[times - 1]
 
-    def house(self, *, demo: socket.socket | None = None, fixed: bool = False) -> House:
+    @property
+    def notifier(self) -> Notifier:
+        return Notifier(systemd=self)  # type: ignore[arg-type]
+
+    def house(
+        self,
+        loaded: Loaded | None = None,
+        *,
+        demo: socket.socket | None = None,
+        fixed: bool = False,
+        passed: bool = False,
+    ) -> House:
         for directory in (self.directories.runtime, self.directories.state):
             make_private(directory)
         owned = Owned(
@@ -264,15 +279,48 @@ class Street:
             host="127.0.0.1",
             port=0,
             listener=bind_listener("127.0.0.1", 0),
-            passed=False,
-            control=bind_control_socket(self.directories.control_socket),
+            passed=passed,
             keys=("sk-ours",),
             demo=demo,
             fixed_address=fixed,
         )
-        loaded = load(self.directories.config, {})
-        notifier = Notifier(systemd=self)  # type: ignore[arg-type]
-        return House(owned, loaded, self.log, notifier)  # type: ignore[arg-type]
+        loaded = loaded or load(self.directories.config, {})
+        return House(owned, loaded, self.log, self.notifier)  # type: ignore[arg-type]
+
+    def daemon(self, *, waits: bool = False, **how: Any) -> Daemon:
+        def build(loaded: Loaded) -> House:
+            return self.house(loaded, **how)
+
+        make_private(self.directories.runtime)
+        log: Any = self.log
+        return Daemon(self.directories, log, self.notifier, build, waits)
+
+    @asynccontextmanager
+    async def living(self, *, waits: bool = False, **how: Any) -> AsyncIterator[Daemon]:
+        """A daemon on the config as it is, until the block ends, with its exit code in `codes`."""
+        daemon = self.daemon(waits=waits, **how)
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._live, daemon)
+                await anyio.wait_all_tasks_blocked()
+                try:
+                    yield daemon
+                finally:
+                    daemon.phase.end()
+
+    async def _live(self, daemon: Daemon) -> None:
+        self.codes.append(await daemon.run(self.read()))
+
+    def read(self) -> Loaded | ConfigError:
+        try:
+            return load(self.directories.config, {})
+        except ConfigError as error:
+            return error
+
+    async def ask(self, verb: str, payload: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The answer of a living daemon's control socket."""
+        client = Client(self.directories.control_socket)
+        return await anyio.to_thread.run_sync(client.call, verb, payload)
 
     @asynccontextmanager
     async def built(self, **how: Any) -> AsyncIterator[House]:
@@ -308,7 +356,7 @@ def street() -> Iterator[Street]:
 
 
 def install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have every process of the house be a doll, and nobody serve the control socket."""
+    """Have every process of the house be a doll."""
 
     def without(variables: Mapping[str, str], script: str) -> Any:
         return evolve(command(script), environ={"PATH": variables.get("PATH", "")})
@@ -316,13 +364,6 @@ def install(monkeypatch: pytest.MonkeyPatch) -> None:
     def gateway(environ: Mapping[str, str], listener: int) -> Any:
         return without(environ, GATEWAY)
 
-    async def serve(listener: socket.socket, _: object) -> None:
-        try:
-            await anyio.sleep_forever()
-        finally:
-            listener.close()
-
-    monkeypatch.setattr(house_module, "serve", serve)
     monkeypatch.setattr(house_module, "gateway_command", gateway)
     monkeypatch.setattr(house_module, "worker_command", lambda environ: without(environ, WORKER))
     monkeypatch.setattr(house_module, "demo_command", lambda environ, _: without(environ, DEMO))

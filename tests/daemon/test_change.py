@@ -69,6 +69,39 @@ async def test_new_models_are_a_new_generation(street: Street) -> None:
         assert house.restarts_total == 0
 
 
+LAZY = {"workers": {"lazy": True}}
+
+
+async def test_a_generation_that_sleeps_gives_way_to_one_that_sleeps(street: Street) -> None:
+    street.config.write(ours=LAZY)
+    async with street.ready() as house:
+        street.config.write(ours=LAZY, models=("default", "think"))
+        changed = await reload(house)
+        assert (changed.what, changed.generation) == ("workers", 2)
+        assert (await restart(house, "workers")).generation == 3
+        assert house.generations.asleep
+        house.wake()
+        await gateway_lists(house, "3.0")
+
+
+async def test_a_generation_that_was_woken_gives_way_to_one_that_serves(street: Street) -> None:
+    street.config.write(ours=LAZY)
+    async with street.ready() as house:
+        house.wake()
+        await gateway_lists(house, "1.0")
+        street.config.write(ours=LAZY, models=("default", "think"))
+        await reload(house)
+        assert (await ask_gateway(house))["workers"] == ["2.0"]
+
+
+async def test_a_generation_that_sleeps_gives_way_to_one_that_must_serve(street: Street) -> None:
+    street.config.write(ours=LAZY)
+    async with street.ready() as house:
+        street.config.write(models=("default", "think"))
+        await reload(house)
+        assert (await ask_gateway(house))["workers"] == ["2.0"]
+
+
 async def test_an_old_worker_stays_until_the_gateway_has_nothing_of_it(street: Street) -> None:
     async with street.ready() as house:
         await gateway_lists(house, "1.0")
@@ -124,6 +157,28 @@ async def test_a_wrong_field_is_named_and_nothing_changes(
         assert house.last_reload["error"]["path"] == path
         assert reason in house.last_reload["error"]["reason"]
         await unharmed(house, street)
+
+
+async def test_a_port_of_the_service_managers_is_changed_there(
+    street: Street, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MANAGERPID", raising=False)
+    async with street.ready(passed=True) as house:
+        street.config.write(ours={"port": 4001})
+        with pytest.raises(ConfigError) as caught:
+            await reload(house)
+        assert caught.value.path == "ccproxy.yaml: ccproxy.port"
+        assert caught.value.reason.startswith("cannot change from 0 to 4001 while running; ")
+        assert "`systemctl edit ccproxyd.socket`" in caught.value.reason
+        street.config.write(ours={"host": "::1"})
+        with pytest.raises(ConfigError, match=r"ccproxy\.host: .*ListenStream="):
+            await reload(house)
+
+
+async def test_a_change_to_where_it_listens_already_is_none(street: Street) -> None:
+    async with street.ready() as house:
+        street.config.write(ours={"host": "localhost", "port": house.owned.address[1]})
+        assert (await reload(house)).what == "rules"
 
 
 async def test_host_and_port_of_the_config_do_not_matter_if_arguments_gave_them(
@@ -363,7 +418,7 @@ async def test_a_gateway_that_was_given_up_is_not_left_behind(
         change._give_up(house, new)
         assert house.gateway is old
         await reaches(new, State.STOPPING)
-        house._kill_all()
+        house.hurry()
         await new.gone.wait()
         await anyio.wait_all_tasks_blocked()
         assert new not in house.gateways

@@ -9,13 +9,14 @@ from typing import Any
 
 import anyio
 import pytest
+from attrs import evolve
 
 from ccproxyd.config.load import load
 from ccproxyd.daemon import house as house_module
 from ccproxyd.daemon.change import reload, restart
 from ccproxyd.daemon.house import House
 from ccproxyd.errors import ConfigError
-from ccproxyd.supervision.lifecycle import Event, State, Wanted
+from ccproxyd.supervision.lifecycle import State, Wanted
 from ccproxyd.supervision.template import ForkedChild, can_fork
 from tests.daemon.dolls import (
     REFUSING,
@@ -65,6 +66,54 @@ async def test_a_house_leaves_nothing_behind(street: Street) -> None:
     assert [event for _, event, _ in street.records][-1] == "stopped"
 
 
+LAZY = {"workers": {"lazy": True}}
+
+
+async def test_litellm_may_sleep_until_a_request_needs_it(street: Street) -> None:
+    street.config.write(ours=LAZY)
+    async with street.ready() as house:
+        assert house.serves
+        assert list(house.generations.workers()) == []
+        assert (await ask_gateway(house))["workers"] == []
+        await ask_gateway(house, say=[{"kind": "wanted"}, {"kind": "wanted"}])
+        await gateway_lists(house, "1.0")
+        assert not house.generations.asleep
+        assert len(street.facts("starting LiteLLM, since a request needs it")) == 1
+        assert house.shown_state == "ready"
+
+
+async def test_litellm_does_not_sleep_where_a_label_needs_it(street: Street) -> None:
+    street.config.write(ours=LAZY, model="gemini/pro")
+    async with street.ready() as house:
+        assert (await ask_gateway(house))["workers"] == ["1.0"]
+        reason = "ccproxy.workers.lazy has no effect: default: LiteLLM translates for gemini"
+        assert house.complaints() == [reason]
+        assert street.facts(reason) == [{}]
+
+
+async def test_a_litellm_that_is_woken_and_drops_a_model_is_complained_about(
+    street: Street, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dropped(*_: object) -> None:
+        raise ConfigError("config.yaml: model_list[0]", "LiteLLM drops it")
+
+    street.config.write(ours=LAZY)
+    monkeypatch.setattr(house_module, "check_models", dropped)
+    async with street.ready() as house:
+        await ask_gateway(house, say=[{"kind": "wanted"}])
+        told = await street.logged("cannot start LiteLLM")
+        assert told == {"because": "config.yaml: model_list[0]: LiteLLM drops it"}
+        assert house.state == "ready"
+
+
+async def test_nobody_is_woken_by_a_house_that_stops(street: Street) -> None:
+    street.config.write(ours=LAZY)
+    async with street.ready() as house:
+        house.end()
+        house.wake()
+        assert house.generations.asleep
+
+
 async def test_what_workers_are_given_is_for_the_owner_alone(street: Street) -> None:
     async with street.ready():
         for file in street.directories.runtime.glob("worker-*"):
@@ -76,6 +125,40 @@ async def test_warnings_of_the_config_are_logged(street: Street) -> None:
     async with street.ready() as house:
         warnings = [event for level, event, _ in street.records if level == "warning"]
         assert warnings == list(house.loaded.warnings) != []
+
+
+async def test_a_port_of_the_service_managers_that_is_another_is_complained_about(
+    street: Street, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MANAGERPID", "1")
+    street.config.write(ours={"port": 4001})
+    async with street.ready(passed=True) as house:
+        [complaint] = house.complaints()
+        host, port = house.owned.address
+        assert complaint.startswith(
+            "ccproxy.yaml asks for 127.0.0.1:4001, but ccproxyd.socket of the service manager"
+            f" holds {host}:{port}; "
+        )
+        assert "`systemctl --user edit ccproxyd.socket`" in complaint
+        assert ("warning", complaint, {}) in street.records
+        street.config.write(ours={"port": port, "host": "localhost"})
+        assert (await reload(house)).what == "rules"
+        assert house.complaints() == []
+
+
+@pytest.mark.parametrize("how", [{"passed": True}, {"passed": False}])
+async def test_a_port_that_is_as_it_was_asked_for_is_not_complained_about(
+    street: Street, how: dict[str, bool]
+) -> None:
+    async with street.ready(**how) as house:
+        assert house.complaints() == []
+
+
+async def test_arguments_ask_for_a_port_as_well(street: Street) -> None:
+    async with street.ready(passed=True, fixed=True) as house:
+        assert house.complaints() == []
+        house.owned = evolve(house.owned, port=4001)
+        assert house.complaints()[0].startswith("the arguments ask for 127.0.0.1:4001, but ")
 
 
 @pytest.mark.usefixtures("_no_delay")
@@ -124,16 +207,6 @@ async def test_a_gateway_that_is_killed_gets_config_and_workers_again(street: St
         await street.logged("process is ready", times=3)
         await gateway_lists(house, "1.0")
         assert (await ask_gateway(house))["heard"][:3] == ["prepare", "commit", "workers"]
-
-
-async def test_a_gateway_that_hangs_is_replaced_before_it_is_dead(street: Street) -> None:
-    async with street.ready() as house:
-        old = house.gateway
-        old.happened(Event.HUNG)
-        await street.until(lambda: house.gateway is not old)
-        await house.gateway.ready.wait()
-        await old.gone.wait()
-        assert house.gateways == [house.gateway]
 
 
 async def test_a_rule_that_does_not_load_ends_a_daemon_that_starts(street: Street) -> None:
@@ -195,50 +268,26 @@ async def test_the_first_reason_to_end_is_kept(street: Street) -> None:
     house.end(ConfigError("a", "b"))
     house.end(ConfigError("c", "d"))
     assert str(house.error) == "a: b"
+    assert not house.stop_asked
+    house.end()
+    assert house.stop_asked
     house.owned.listener.close()
-    house.owned.control.close()
 
 
-async def test_sigterm_ends_the_house(street: Street) -> None:
-    async with street.ready() as house:
-        os.kill(os.getpid(), signal.SIGTERM)
-        await house.ending.wait()
-    assert house.error is None
-
-
-async def test_a_second_sigterm_does_not_wait_for_anybody(street: Street) -> None:
+async def test_a_house_in_a_hurry_does_not_wait_for_anybody(street: Street) -> None:
     street.config.write(doll="deaf")
     async with street.ready() as house:
         worker = only_worker(house)
-        os.kill(os.getpid(), signal.SIGINT)
+        house.end()
         await reaches(worker, State.STOPPING)
-        os.kill(os.getpid(), signal.SIGTERM)
+        house.hurry()
     assert worker.last_exit == "killed by SIGKILL"
 
 
-async def test_sighup_is_a_reload(street: Street) -> None:
-    async with street.ready():
-        street.config.write(ours={"debug": True})
-        os.kill(os.getpid(), signal.SIGHUP)
-        assert (await street.logged("reloaded"))["what"] == "rules"
-
-
-async def test_a_reload_by_sighup_that_fails_ends_nothing(street: Street) -> None:
-    async with street.ready() as house:
-        street.config.write(ours={"prot": 1})
-        os.kill(os.getpid(), signal.SIGHUP)
-        told = await street.logged("cannot reload")
-        assert "did you mean 'port'" in told["because"]
-        assert house.state == "ready"
-
-
-async def test_a_reload_by_sighup_with_a_fault_of_ours_ends_nothing(street: Street) -> None:
-    async def reload(_: House) -> None:
-        raise KeyError("what the user asked")
-
-    async with street.ready() as house:
-        await house_module._reload_aside(house, reload)
-        assert street.facts("cannot reload") == [{"because": "internal error: KeyError"}]
+async def test_a_start_that_failed_is_not_told_as_a_stop(street: Street) -> None:
+    street.config.idle(Idle.REFUSED)
+    await raised(street.house())
+    assert "STOPPING=1" not in street.notified
 
 
 async def test_what_a_worker_prints_is_logged_until_it_has_served(street: Street) -> None:
@@ -254,14 +303,6 @@ async def test_what_a_worker_prints_is_logged_until_it_has_served(street: Street
         assert [facts["line"] for facts in street.facts("output")][1:] == [
             '  File "app.py", line 7 in serve'
         ]
-
-
-async def test_what_a_process_logs_is_logged_under_its_name(street: Street) -> None:
-    message = {"kind": "log", "level": "error", "event": "cannot x", "where": "a:1", "process": 7}
-    async with street.ready() as house:
-        await ask_gateway(house, say=[message, {"kind": "log", "logger": "stdout", "text": "hm"}])
-        assert street.facts("cannot x") == [{"where": "a:1", "process": "gateway"}]
-        assert ("debug", "hm", {"logger": "stdout", "process": "gateway"}) in street.records
 
 
 async def test_a_request_is_counted_and_logged_without_what_it_said(street: Street) -> None:
@@ -282,20 +323,6 @@ async def test_requests_are_not_logged_if_that_is_switched_off(street: Street) -
         await ask_gateway(house, say=[{**REQUEST, "kind": "finished"}])
         assert street.facts("request") == []
         assert house.stats.to_json()["requests_total"] == 1
-
-
-async def test_a_worker_tells_the_price(street: Street) -> None:
-    async with street.ready() as house:
-        await ask_gateway(house, say=[{**REQUEST, "kind": "finished"}])
-        only_worker(house).receive({"kind": "priced", "request_id": "r1", "cost_usd": 2.0})
-        assert house.stats.to_json()["by_label"]["default"]["cost_usd"] == 2.0
-
-
-async def test_the_watchdog_is_fed(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WATCHDOG_USEC", "30000")
-    monkeypatch.delenv("WATCHDOG_PID", raising=False)
-    async with street.ready():
-        await street.until(lambda: street.notified.count("WATCHDOG=1") >= 3)
 
 
 async def test_a_worker_that_has_grown_is_exchanged(street: Street) -> None:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,12 +34,10 @@ class Lived:
         self.address = owned.address
         Lived.given = self
 
-    async def run(self) -> int:
+    async def run(self) -> None:
         self.owned.listener.close()
-        self.owned.control.close()
         if self.owned.demo is not None:
             self.owned.demo.close()
-        return 0
 
 
 @pytest.fixture
@@ -117,6 +117,23 @@ def test_a_listener_that_was_handed_over_is_used(
         assert Lived.given.address == given.getsockname()
 
 
+def test_what_was_handed_over_outlives_a_house(
+    home: Street, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as given:
+        descriptor = os.dup(given.fileno())
+        monkeypatch.setattr(module, "passed_descriptors", lambda *_: {"http": descriptor})
+        premises = module.Premises(
+            module._parser().parse_args([]), home.directories, home.log, home.notifier, demo=None
+        )
+        with premises._owned(home.read()).listener as first:
+            assert first.getsockname() == given.getsockname()
+        with premises._owned(home.read()).listener as second:
+            assert second.getsockname() == given.getsockname()
+            assert not second.get_inheritable()
+        premises.passed.close()
+
+
 def test_what_a_killed_daemon_left_is_cleared_away(home: Street) -> None:
     runtime = home.directories.config.parent / "r" / "ccproxyd"
     runtime.mkdir(parents=True)
@@ -167,7 +184,7 @@ def test_a_directory_that_is_not_ours_exits_with_1(
 def test_what_ends_the_house_is_the_exit_code(
     home: Street, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    async def fail(house: Lived) -> int:
+    async def fail(house: Lived) -> None:
         await Lived.run(house)
         raise CcproxydError("the gateway is broken")
 
@@ -179,6 +196,80 @@ def test_what_ends_the_house_is_the_exit_code(
 def test_the_lock_is_free_afterwards(home: Street) -> None:
     assert run() == 0
     assert run() == 0
+
+
+def records(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def test_a_log_file_has_the_last_word_as_well(
+    home: Street, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    home.config.write(ours={"prot": 4000})
+    monkeypatch.chdir(tmp_path)
+    assert run("--log-file", "logs/ccproxyd.log") == 78
+    [record] = records(tmp_path / "logs" / "ccproxyd.log")
+    why = "ccproxy.yaml: ccproxy.prot: unknown key; did you mean 'port'?"
+    assert (record["level"], record["event"]) == ("error", "cannot start")
+    assert record["because"] == why
+    assert capfd.readouterr().err == f"ccproxyd: {why}\n"
+
+
+def test_a_busy_port_is_in_the_log_file_too(home: Street, tmp_path: Path) -> None:
+    with bind_listener("127.0.0.1", 0) as taken:
+        words = ("--log-file", str(tmp_path / "log"), "--port", str(taken.getsockname()[1]))
+        assert run(*words) == 75
+    assert "has the port" in records(tmp_path / "log")[-1]["because"]
+
+
+def test_a_log_file_takes_the_place_of_standard_error(
+    home: Street, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--log-file", str(tmp_path / "log")) == 0
+    Lived.given.log("info", "ready", port=4000)
+    assert records(tmp_path / "log")[0]["port"] == 4000
+    assert capfd.readouterr().err == ""
+
+
+def test_a_bug_is_in_the_log_file_with_its_place(
+    home: Street, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(house: Lived) -> None:
+        await Lived.run(house)
+        raise KeyError
+
+    monkeypatch.setattr(module, "House", type("Failing", (Lived,), {"run": fail}))
+    with pytest.raises(ExceptionGroup):
+        run("--log-file", str(tmp_path / "log"))
+    record = records(tmp_path / "log")[-1]
+    assert (record["level"], record["because"]) == ("critical", "internal error")
+    assert "test_main.py" in record["trace"]
+
+
+def test_a_log_file_that_cannot_be_written_exits_with_1(
+    home: Street, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--log-file", str(tmp_path)) == 1
+    assert f"cannot log to {tmp_path}: Is a directory" in capfd.readouterr().err
+
+
+def test_a_wrong_config_may_be_waited_for(home: Street, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[Any] = []
+
+    class Waiting:
+        def __init__(self, *what: Any) -> None:
+            given.append(what[-1])
+
+        async def run(self, first: Any) -> int:
+            given.append(first)
+            return 0
+
+    monkeypatch.setattr(module, "Daemon", Waiting)
+    home.config.write(ours={"prot": 4000})
+    assert run("--wait-for-config") == 0
+    waits, first = given
+    assert waits is True
+    assert str(first) == "ccproxy.yaml: ccproxy.prot: unknown key; did you mean 'port'?"
 
 
 @pytest.mark.parametrize("port", ["x", "-1", "65536", "", "4.5"])

@@ -80,8 +80,9 @@ async def test_the_status_of_a_house_that_stops_is_told_too(street: Street) -> N
         house.owned.listener.close()
         told = await Operations(house).status()
         assert told["state"] == "stopping"
-        assert told["listen"] == {"host": "127.0.0.1", "port": 0}
-        house._kill_all()
+        host, port = house.owned.address
+        assert told["listen"] == {"host": host, "port": port}
+        house.hurry()
 
 
 def life_in(state: State) -> Supervised:

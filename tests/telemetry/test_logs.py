@@ -4,7 +4,9 @@ import contextlib
 import datetime
 import io
 import json
+import logging
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ccproxyd.errors import CcproxydError
 from ccproxyd.telemetry.logs import (
     LEVELS,
+    LogFile,
     Logger,
     as_json,
     as_text,
+    hearing_libraries,
     logger_for,
+    open_log_file,
     write_standard_error,
 )
 
@@ -179,6 +185,146 @@ def test_a_terminal_gets_text_and_everything_else_json(stream: io.StringIO, mach
 @pytest.mark.parametrize(("debug", "level"), [(True, "debug"), (False, "info")])
 def test_debug_is_a_level(debug: bool, level: str) -> None:
     assert logger_for(io.StringIO(), debug=debug).level == level
+
+
+# The file
+
+
+def test_a_log_file_is_for_its_owner_alone_and_so_is_its_directory(tmp_path: Path) -> None:
+    path = tmp_path / "logs" / "ccproxyd.log"
+    Logger(open_log_file(path), machine=True, clock=lambda: WHEN)("info", "ready", port=4000)
+    assert json.loads(path.read_text())["port"] == 4000
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_a_directory_that_is_there_is_left_as_it_is(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    open_log_file(tmp_path / "log")
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
+
+
+def test_a_log_file_is_no_terminal_and_is_added_to(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text("before\n")
+    log = logger_for(open_log_file(path))
+    assert log.machine
+    log("info", "ready", text="a %s b \udcff")
+    before, record = path.read_text().splitlines()
+    assert before == "before"
+    assert json.loads(record)["text"] == "a %s b ?"
+
+
+def test_a_relative_path_stays_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = open_log_file(Path("log"))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    (tmp_path / "log").unlink()
+    file.write("again\n")
+    assert (tmp_path / "log").read_text() == "again\n"
+
+
+def test_a_log_file_is_exchanged_before_it_is_too_large_and_three_old_ones_stay(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "log"
+    file = LogFile(path, limit=100)
+    for number in range(30):
+        file.write(f"line {number:034}\n")
+    kept = sorted(one.name for one in tmp_path.iterdir())
+    assert kept == ["log", "log.1", "log.2", "log.3"]
+    assert all(one.stat().st_size <= 100 for one in tmp_path.iterdir())
+    assert all(stat.S_IMODE(one.stat().st_mode) == 0o600 for one in tmp_path.iterdir())
+    assert path.read_text().endswith("029\n")
+    assert (tmp_path / "log.3").read_text().startswith("line")
+
+
+def test_the_bounds_are_ten_megabytes_and_three_old_files(tmp_path: Path) -> None:
+    file = open_log_file(tmp_path / "log")
+    assert (file.maxBytes, file.backupCount) == (10_000_000, 3)
+
+
+def test_where_nothing_can_be_renamed_a_log_file_grows(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    for name in ("log.2", "log.3"):
+        (tmp_path / name).mkdir()
+    file = LogFile(path, limit=10)
+    for word in ("one", "two", "three", "four"):
+        file.write(f"{word}\n")
+    assert path.read_text() == "one\ntwo\nthree\nfour\n"
+
+
+def test_a_log_file_that_was_moved_away_is_made_anew(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    file = open_log_file(path)
+    file.write("one\n")
+    path.rename(tmp_path / "moved")
+    file.write("two\n")
+    assert (tmp_path / "moved").read_text() == "one\n"
+    assert path.read_text() == "two\n"
+
+
+def test_a_full_disk_ends_nothing_and_says_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("this machine has no /dev/full")
+    log = logger_for(open_log_file(full))
+    log("info", "ready")
+    log("info", "ready")
+    assert capfd.readouterr().err == ""
+
+
+def test_a_directory_that_is_removed_meanwhile_ends_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "logs" / "log"
+    log = logger_for(open_log_file(path))
+    path.unlink()
+    path.parent.rmdir()
+    log("info", "lost")
+    path.parent.mkdir()
+    log("info", "found")
+    assert json.loads(path.read_text())["event"] == "found"
+
+
+@pytest.mark.parametrize("name", ["directory", "file/log", "file/deeper/log"])
+def test_a_log_that_cannot_be_is_a_reason(tmp_path: Path, name: str) -> None:
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(CcproxydError, match=r"^cannot (log to|use) .*: (Is a|Not a) directory"):
+        open_log_file(tmp_path / name)
+
+
+# Python's own logging
+
+
+def test_what_we_say_by_way_of_logging_is_logged(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    stream = io.StringIO()
+    with hearing_libraries(Logger(stream, machine=True)):
+        logging.getLogger("ccproxyd.control.server").error("cannot %s: %s", "explain", "KeyError")
+        logging.getLogger("ccproxyd.control.server").info("nothing of note")
+    logging.getLogger("ccproxyd.control.server").error("too late")
+    record = json.loads(stream.getvalue())
+    assert (record["level"], record["event"]) == ("error", "cannot explain: KeyError")
+    assert record["where"].startswith("test_logs.py:")
+    assert capfd.readouterr().err == "too late\n"
+
+
+def test_what_a_library_says_is_told_without_its_text() -> None:
+    stream = io.StringIO()
+    with hearing_libraries(Logger(stream, machine=True)):
+        try:
+            raise ValueError("what the user asked")
+        except ValueError:
+            logging.getLogger("asyncio").exception("what the user asked")
+    record = json.loads(stream.getvalue())
+    assert "what the user asked" not in stream.getvalue()
+    assert (record["event"], record["error"]) == ("a library has logged something", "ValueError")
+    assert record["logger"] == "asyncio"
 
 
 def test_a_last_word_is_one_line(capfd: pytest.CaptureFixture[str]) -> None:
