@@ -285,9 +285,10 @@ def is_too_open(found: os.stat_result, *, user: int, groups: Collection[int]) ->
     """Whether others than its user may read or change a file.
 
     A service of the system is another user than root, who writes the file: that one reads it by
-    its group.
+    its group. Root, who looks at it for the service, is not of that group.
     """
-    by_group = found.st_uid == 0 != user and found.st_gid in groups
+    services = found.st_gid != 0 if user == 0 else found.st_gid in groups
+    by_group = found.st_uid == 0 and services
     return bool(found.st_mode & (0o037 if by_group else 0o077))
 
 

@@ -1,4 +1,5 @@
-"""Where the sample configs are: in a wheel inside the package, in a checkout beside it."""
+"""Where the files are that come with ccproxyd: in a wheel inside the package, in a checkout beside
+it."""
 
 from __future__ import annotations
 
@@ -15,7 +16,20 @@ def samples_directory() -> Path:
     Raises:
         CcproxydError: the installation is incomplete.
     """
-    for directory in (_PACKAGE / "etc", _PACKAGE.parent / "etc"):
-        if (directory / "ccproxy.yaml").is_file():
+    return _directory("etc", "ccproxy.yaml", "the sample configs")
+
+
+def services_directory() -> Path:
+    """The directory with `systemd/` and `launchd/`.
+
+    Raises:
+        CcproxydError: the installation is incomplete.
+    """
+    return _directory("contrib", "systemd/user/ccproxyd.service", "the services")
+
+
+def _directory(name: str, known_by: str, what: str) -> Path:
+    for directory in (_PACKAGE / name, _PACKAGE.parent / name):
+        if (directory / known_by).is_file():
             return directory
-    raise CcproxydError(f"cannot find the sample configs: {_PACKAGE / 'etc'} is missing; reinstall")
+    raise CcproxydError(f"cannot find {what}: {_PACKAGE / name} is missing; reinstall")

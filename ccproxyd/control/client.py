@@ -14,7 +14,6 @@ import contextlib
 import json
 import os
 import socket
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,11 +24,11 @@ from attrs import frozen
 from ccproxyd.control.errors import ControlError
 from ccproxyd.control.verbs import Verb, find_verb
 from ccproxyd.errors import EXIT_FAILED, EXIT_NOT_RUNNING, EXIT_PERMISSION, CcproxydError
-from ccproxyd.paths import SYSTEM_RUNTIME
 
 RETRY_SECONDS: Final = 0.25
 
 _CHUNK_BYTES: Final = 65536
+_IS_IT_RUNNING: Final = "; is it running? start it with: ccproxyctl start"
 
 
 class NotRunningError(CcproxydError):
@@ -133,14 +132,6 @@ class Client:
         return value
 
 
-def start_command(socket_path: Path, platform: str = sys.platform) -> str:
-    """How the daemon that would listen there is started."""
-    if platform == "darwin":
-        return "ccproxyd"
-    scope = "" if socket_path.parent == SYSTEM_RUNTIME else "--user "
-    return f"systemctl {scope}start ccproxyd (or: ccproxyd)"
-
-
 def _format(verb: Verb, payload: Mapping[str, Any] | None) -> bytes:
     body = _dump(payload) if payload else b""
     head = (
@@ -174,9 +165,9 @@ def _connect(connection: socket.socket, path: Path) -> None:
     try:
         connection.connect(os.fspath(path))
     except (FileNotFoundError, NotADirectoryError):
-        raise NotRunningError(f"{unreachable}: no such file{_is_it_running(path)}") from None
+        raise NotRunningError(f"{unreachable}: no such file{_IS_IT_RUNNING}") from None
     except ConnectionRefusedError:
-        raise NotRunningError(f"{unreachable}: nobody listens{_is_it_running(path)}") from None
+        raise NotRunningError(f"{unreachable}: nobody listens{_IS_IT_RUNNING}") from None
     except PermissionError:
         whose = "permission denied; only the daemon's own user and root may"
         raise NotPermittedError(f"{unreachable}: {whose}") from None
@@ -184,10 +175,6 @@ def _connect(connection: socket.socket, path: Path) -> None:
         raise FailedError(f"{unreachable}: it takes no more connections; it may hang") from None
     except OSError as error:
         raise FailedError(f"{unreachable}: {error.strerror or error}") from error
-
-
-def _is_it_running(path: Path) -> str:
-    return f"; is it running? start it with: {start_command(path)}"
 
 
 def _receive(connection: socket.socket) -> bytes:

@@ -2,7 +2,12 @@
 
     parser     the words of the command line; verbs in a table, each with the module that runs it
     reach      finds the daemon, asks it, and names a difference of versions
-    status, stats, routes, lifecycle, explain, check, env      the verbs
+    service    whether systemd or launchd run it, and what they know and do
+    setup      what an installation consists of, and bringing that about
+    status, stats, routes, lifecycle, explain, check, env, start, logs, install, uninstall,
+      completion           the verbs
+    serving, detach, tail  whether it serves yet; in the background; the end of a log
+    machine, commands      where this is, and for whom; the door to other programs
     printing, waiting      tables, words for figures; a line that shows what is waited for
 
 It is started by people at a prompt and by scripts in a loop, so it starts light: a verb's module is

@@ -11,14 +11,15 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+from ccproxyd.control.status import Status
 from ccproxyd.ctl.printing import print_error, print_json, print_warnings, visible
-from ccproxyd.ctl.reach import directories
 from ccproxyd.ctl.routes import print_labels
+from ccproxyd.ctl.service.find import config_dir_for
 from ccproxyd.errors import EXIT_FAILED, ConfigError
 
 
 def check(args: Namespace) -> int:
-    config_dir = directories(args).config
+    config_dir = config_dir_for(args)
     try:
         found = examine(config_dir)
     except ConfigError as error:
@@ -48,6 +49,35 @@ def examine(config_dir: Path) -> dict[str, Any]:
         "aliases": dict(table.aliases),
         "warnings": list(loaded.warnings),
     }
+
+
+def examine_for(running: Status | None, processes: Path = Path("/proc")) -> None:
+    """Whether a daemon that runs could start with what its files now say.
+
+    It is asked with the daemon's own environment, and not at all where that cannot be seen. The
+    rules' modules are not loaded: they may belong to somebody else than who asks.
+
+    Raises:
+        ConfigError: it could not.
+    """
+    from ccproxyd.config.load import load
+
+    environ = _environment_of(running.pid, processes) if running else None
+    if running and environ is not None:
+        load(Path(running.config_dir), environ)
+
+
+def _environment_of(pid: int, processes: Path) -> dict[str, str] | None:
+    """None where it is not for us to see, or its credentials are not."""
+    try:
+        given = (processes / str(pid) / "environ").read_bytes()
+    except OSError:
+        return None
+    entries = (os.fsdecode(entry).partition("=") for entry in given.split(b"\0") if entry)
+    environ = {name: value for name, _, value in entries}
+    credentials = environ.get("CREDENTIALS_DIRECTORY")
+    is_seen = not credentials or os.access(credentials, os.R_OK | os.X_OK)
+    return environ if is_seen else None
 
 
 def _error(error: ConfigError) -> dict[str, str | None]:

@@ -24,6 +24,7 @@ from ccproxyd.control.client import FailedError, NotPermittedError, NotRunningEr
 from ccproxyd.control.status import Status
 from ccproxyd.ctl.printing import address, is_terminal, print_error, print_json
 from ccproxyd.ctl.reach import ask, client_of, directories, home
+from ccproxyd.ctl.service.find import SYSTEM_CONFIG, config_dir_for
 from ccproxyd.errors import CcproxydError, ConfigError
 from ccproxyd.paths import SYSTEM_RUNTIME
 
@@ -142,10 +143,11 @@ def _running(args: Namespace) -> Place | None:
 
 
 def _configured(args: Namespace) -> Place:
-    config_dir = directories(args).config
+    config_dir = config_dir_for(args)
     settings = _load(config_dir).settings
     print_error("note: ccproxyd is not running; this is what its config says")
-    return Place(settings.host, settings.port, config_dir)
+    system = config_dir == SYSTEM_CONFIG
+    return Place(settings.host, settings.port, config_dir, system=system)
 
 
 def _configured_key(config_dir: Path) -> str | None:

@@ -1,4 +1,9 @@
-"""reload, restart, stop: each waits until it is done, and shows on a terminal that it does."""
+"""reload, restart, stop: each waits until it is done, and shows on a terminal that it does.
+
+What a service runs is stopped and restarted by its service manager, which would otherwise take the
+daemon's end for an accident, or for the moment to start it again. `reload` is the daemon's alone,
+and so is the replacement of some of its processes.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +16,16 @@ from ccproxyd.control.client import Client, FailedError, NotRunningError
 from ccproxyd.control.messages import ReloadResult, RestartResult, Status, StopResult
 from ccproxyd.ctl.printing import duration, plural, print_error, print_json
 from ccproxyd.ctl.reach import ask, client_of
+from ccproxyd.ctl.service.manager import Manager
+from ccproxyd.ctl.serving import (
+    complain_of,
+    manager_in_charge,
+    progress,
+    status_of,
+    wait_for_service,
+)
 from ccproxyd.ctl.waiting import Waiting
-from ccproxyd.errors import EXIT_FAILED
+from ccproxyd.errors import EXIT_FAILED, ConfigError
 
 STOP_LIMIT_SECONDS: Final = 900.0
 """Longer than any drain that is configured sensibly."""
@@ -34,6 +47,8 @@ def reload(args: Namespace) -> int:
 
 def restart(args: Namespace) -> int:
     what = args.word or args.option or "all"
+    if what == "all" and (manager := manager_in_charge(args)):
+        return _restart_service(args, manager)
     name = _NAMES[what]
     answer = ask(args, "restart", {"what": what}, doing=f"restarting {name}")
     result = RestartResult.from_json(answer)
@@ -49,6 +64,8 @@ def restart(args: Namespace) -> int:
 
 
 def stop(args: Namespace) -> int:
+    if manager := manager_in_charge(args):
+        return _stop_service(args, manager)
     client = client_of(args)
     answer = ask(args, "stop", client=client)
     result = StopResult.from_json(answer)
@@ -90,8 +107,39 @@ def wait_until_gone(
     raise FailedError(f"ccproxyd is still stopping after {duration(STOP_LIMIT_SECONDS)}")
 
 
+def _stop_service(args: Namespace, manager: Manager) -> int:
+    found = manager.show()
+    if not found.is_up and not found.listens:
+        raise NotRunningError(f"{manager.unit} is not running; start it with: ccproxyctl start")
+    client = Client(manager.control_socket)
+    with Waiting("stopping", detail=lambda: _in_flight(status_of(client))):
+        manager.stop(wait=not args.no_wait)
+    if args.json:
+        print_json({"ok": True, "pid": found.pid, "unit": manager.unit})
+    elif args.no_wait:
+        print("ccproxyd is stopping")
+    else:
+        print("ccproxyd has stopped" if found.is_up else "the port of ccproxyd is closed")
+    return 0
+
+
+def _restart_service(args: Namespace, manager: Manager) -> int:
+    client = Client(manager.control_socket)
+    _refuse_bad_config(status_of(client))
+    begun = time.time()
+    with Waiting("restarting", detail=lambda: _restarting(status_of(client))):
+        manager.restart()
+    found = wait_for_service(manager, begun)
+    if args.json:
+        ok = found.state != "degraded"
+        print_json({"ok": ok, "what": "all", "pid": found.pid, "unit": manager.unit})
+    else:
+        print(f"restarted {manager.unit} in {duration(time.time() - begun)}")
+    return complain_of(found)
+
+
 _OLD_GOES_ON: Final = "the old config goes on"
-_LOG_SAYS: Final = "its log says why"
+_LOG_SAYS: Final = "its log says why (ccproxyctl logs)"
 _NAMES: Final = {
     "all": "gateway and workers",
     "workers": "the workers",
@@ -115,6 +163,25 @@ def _reloaded(result: ReloadResult) -> str:
     return f"reloaded {result.changed} in {duration(result.seconds)} {generation}"
 
 
+def _refuse_bad_config(running: Status | None) -> None:
+    """A daemon whose config has become wrong since would end, and not come back."""
+    from ccproxyd.ctl.check import examine_for
+
+    try:
+        examine_for(running)
+    except ConfigError as error:
+        raise FailedError(f"cannot restart: {error}; {_OLD_GOES_ON}") from None
+
+
 def _stopping(found: Status) -> str:
-    in_flight = found.gateway.in_flight if found.gateway else 0
-    return f"stopping, {plural(in_flight, 'request')} in flight" if in_flight else "stopping"
+    return ", ".join(["stopping", *filter(None, [_in_flight(found)])])
+
+
+def _restarting(found: Status | None) -> str:
+    """First the old daemon finishes what it has, then a new one starts."""
+    return _in_flight(found) if found and found.state == "stopping" else progress(found)
+
+
+def _in_flight(found: Status | None) -> str:
+    in_flight = found.gateway.in_flight if found and found.gateway else 0
+    return f"{plural(in_flight, 'request')} in flight" if in_flight else ""

@@ -18,6 +18,7 @@ from ccproxyd.control.verbs import RESTARTABLE, find_verb
 from ccproxyd.errors import did_you_mean
 
 SHELLS: Final = ("sh", "fish", "powershell")
+COMPLETED_SHELLS: Final = ("bash", "zsh", "fish")
 GROUPS: Final = ("label", "model", "rule")
 
 _DESCRIPTION: Final = "Control the ccproxyd daemon."
@@ -49,6 +50,10 @@ class Parser(argparse.ArgumentParser):
     def options(self) -> list[str]:
         return list(self._option_string_actions)
 
+    def actions(self) -> list[argparse.Action]:
+        """Its options and words, as they were added."""
+        return list(self._actions)
+
 
 @frozen
 class Command:
@@ -66,15 +71,24 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     Raises:
         SystemExit: 2 for words that make no sense; 0 after `-h` or `--version`.
     """
-    parser = Parser(prog="ccproxyctl", description=_DESCRIPTION, epilog=_EPILOG)
-    _add_general(parser)
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs", required=True)
-    parsers = {command.name: _add_command(verbs, command, argv) for command in COMMANDS}
+    parser, parsers = _build(argv)
     defaults = argparse.Namespace(socket=None, config_dir=None, json=False, wait=0.0)
     args, unknown = parser.parse_known_args(argv, defaults)
     chosen = parsers[args.verb]
     chosen.refuse_unknown(unknown, chosen.options())
     return args
+
+
+def all_parsers() -> tuple[Parser, dict[str, Parser]]:
+    """The program's parser and each verb's, complete, for whoever describes the command line."""
+    return _build([command.name for command in COMMANDS])
+
+
+def _build(argv: Sequence[str]) -> tuple[Parser, dict[str, Parser]]:
+    parser = Parser(prog="ccproxyctl", description=_DESCRIPTION, epilog=_EPILOG)
+    _add_general(parser)
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs", required=True)
+    return parser, {command.name: _add_command(verbs, command, argv) for command in COMMANDS}
 
 
 def _add_command(verbs: Any, command: Command, argv: Sequence[str]) -> Parser:
@@ -119,6 +133,14 @@ def _restart(parser: Parser) -> None:
         what.add_argument(f"--{part}", dest="option", action="store_const", const=part)
 
 
+def _start(parser: Parser) -> None:
+    parser.add_argument(
+        "--detach",
+        action="store_true",
+        help="without a service: run it in the background, with a log of its own",
+    )
+
+
 def _stop(parser: Parser) -> None:
     parser.add_argument("--no-wait", action="store_true", help="do not wait until it is gone")
 
@@ -147,6 +169,43 @@ def _explain(parser: Parser) -> None:
 
 def _env(parser: Parser) -> None:
     parser.add_argument("--shell", choices=SHELLS, default="sh", help="(default: sh)")
+
+
+def _logs(parser: Parser) -> None:
+    add = parser.add_argument
+    add("-f", "--follow", action="store_true", help="go on with what is logged from now on")
+    add(
+        "-n",
+        "--lines",
+        type=_count,
+        metavar="COUNT",
+        default=50,
+        help="how many of the last lines (default: 50)",
+    )
+
+
+def _install(parser: Parser) -> None:
+    add = parser.add_argument
+    add("--force", action="store_true", help="overwrite edited files; each is kept as a backup")
+    add("--system", action="store_true", help="for the whole system, with /etc/ccproxyd; as root")
+    add("--enable", action="store_true", help="start it now and with every login or boot")
+    add("--linger", action="store_true", help="keep it running while its user is logged out")
+
+
+def _uninstall(parser: Parser) -> None:
+    add = parser.add_argument
+    add("--system", action="store_true", help="the service of the whole system; as root")
+    add("--purge", action="store_true", help="edited config, keys and statistics as well")
+
+
+def _completion(parser: Parser) -> None:
+    parser.add_argument("shell", choices=COMPLETED_SHELLS, help="the shell to complete words in")
+
+
+def _count(word: str) -> int:
+    if not word.isdecimal():
+        raise argparse.ArgumentTypeError(f"not a number of lines: {word!r}")
+    return int(word)
 
 
 def _seconds(word: str) -> float:
@@ -183,8 +242,12 @@ COMMANDS: Final = (
     Command("explain", "explain", _summary("explain"), _explain),
     Command("reload", "lifecycle", _summary("reload")),
     Command("restart", "lifecycle", _summary("restart"), _restart),
-    Command("start", "start", "run the daemon in the foreground, and say when it serves"),
+    Command("start", "start", "start the service, or the daemon in the foreground", _start),
     Command("stop", "lifecycle", _summary("stop"), _stop),
+    Command("logs", "logs", "show what the daemon has logged", _logs),
     Command("check", "check", "say whether the config is good, without a daemon"),
     Command("env", "env", "print what a client needs to use the daemon", _env),
+    Command("install", "install", "write the config samples and the service", _install),
+    Command("uninstall", "uninstall", "remove the service, and what was never edited", _uninstall),
+    Command("completion", "completion", "print the completion script of a shell", _completion),
 )

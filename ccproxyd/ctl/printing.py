@@ -62,10 +62,15 @@ def is_terminal(stream: TextIO) -> bool:
 
 
 def coloured_state(state: str) -> str:
-    shown = visible(state)
-    if not is_terminal(sys.stdout) or os.environ.get("NO_COLOR"):
+    return coloured(state, _COLOURS.get(state, _OTHER_COLOUR))
+
+
+def coloured(text: str, colour: str | None) -> str:
+    """In the colour of a number of ECMA-48, where colours are wanted."""
+    shown = visible(text)
+    if colour is None or not is_terminal(sys.stdout) or os.environ.get("NO_COLOR"):
         return shown
-    return f"\x1b[{_COLOURS.get(state, _OTHER_COLOUR)}m{shown}\x1b[0m"
+    return f"\x1b[{colour}m{shown}\x1b[0m"
 
 
 def visible(text: str) -> str:

@@ -31,11 +31,28 @@ def directories(args: Namespace, config: Path | None = None) -> Directories:
 
 def client_of(args: Namespace) -> Client:
     """The named socket's, else that of the user's own or the system's daemon."""
+    return Client(*_sockets(args))
+
+
+def own_client(args: Namespace) -> Client:
+    """The named socket's, else that of a daemon that this user would start."""
+    return Client(_sockets(args)[0])
+
+
+def _sockets(args: Namespace) -> list[Path]:
     if args.socket:
-        return Client(args.socket)
+        return [args.socket]
     macos = sys.platform == "darwin"
     found = control_sockets(os.environ, home=home(), user_id=os.getuid(), macos=macos)
-    return Client(*dict.fromkeys(found))
+    own, *others = dict.fromkeys(found)
+    return [own, *_untold_sockets(), *others]
+
+
+def _untold_sockets() -> list[Path]:
+    """The user's service has a runtime directory, also for the shells of su and cron."""
+    told = {"XDG_RUNTIME_DIR", "RUNTIME_DIRECTORY", "CCPROXYD_SOCKET"} & os.environ.keys()
+    own = Path(f"/run/user/{os.getuid()}/ccproxyd/control.sock")
+    return [own] if os.getuid() and not told and own.exists() else []
 
 
 def ask(

@@ -1,7 +1,7 @@
-"""start: the daemon in the foreground, with what it waits for until it serves.
+"""start: the service if there is one, else the daemon in the foreground, or detached.
 
-The daemon is a child that shares the terminal; its exit code is the command's. ^C reaches both, and
-the daemon decides what it means.
+In the foreground the daemon is a child that shares the terminal; its exit code is the command's. ^C
+reaches both, and the daemon decides what it means.
 """
 
 from __future__ import annotations
@@ -11,75 +11,100 @@ import subprocess
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any
 
-from ccproxyd.control.client import Client, NotRunningError
+from ccproxyd.control.client import Client
 from ccproxyd.control.status import Status
-from ccproxyd.ctl.printing import plural, print_error, print_json
-from ccproxyd.ctl.reach import client_of
+from ccproxyd.ctl.printing import address, print_error, print_json
+from ccproxyd.ctl.reach import own_client
+from ccproxyd.ctl.service.find import service_for
+from ccproxyd.ctl.service.manager import Manager
+from ccproxyd.ctl.serving import (
+    complain_of,
+    progress,
+    status_of,
+    wait_for_service,
+    wait_until_serving,
+)
 from ccproxyd.ctl.waiting import Waiting
-from ccproxyd.errors import CcproxydError
-
-_POLL_SECONDS: Final = 0.25
-_SERVING: Final = ("ready", "reloading", "degraded")
 
 
 def start(args: Namespace) -> int:
-    client = client_of(args)
-    if running := _status(client):
-        print_error(f"ccproxyd is running already (pid {running.pid})")
+    manager = service_for(args)
+    client = Client(manager.control_socket) if manager else own_client(args)
+    if pid := _running_pid(manager, client):
+        print_error(f"ccproxyd is running already (pid {pid})")
         return 0
-    daemon = subprocess.Popen([*_command(), *_options(args)])
+    if manager:
+        return tell(args, start_service(manager), unit=manager.unit)
+    if args.detach:
+        from ccproxyd.ctl.detach import start_detached
+
+        found = start_detached(args, _command_line(args), client)
+        return tell(args, found, after="; see: ccproxyctl logs")
+    return _in_foreground(args, client)
+
+
+def _running_pid(manager: Manager | None, client: Client) -> int:
+    """Of a daemon that need not be started; a service that is starting is waited for."""
+    found = manager.show() if manager else None
+    if found and found.is_up:
+        return found.running_pid
+    running = status_of(client)
+    return running.pid if running else 0
+
+
+def start_service(manager: Manager) -> Status:
+    """The daemon's status, as far as it tells us, once it serves.
+
+    Raises:
+        FailedError: it does not, with what it has said itself.
+    """
+    since = time.time()
+    client = Client(manager.control_socket)
+    with Waiting("starting", detail=lambda: progress(status_of(client))):
+        manager.start()
+    return wait_for_service(manager, since)
+
+
+def tell(args: Namespace, found: Status, *, unit: str = "", after: str = "") -> int:
+    """Say that it serves, and where, as far as it tells us: the system's daemon tells root alone.
+
+    The exit code is 1 for one that runs and serves nothing.
+    """
+    if args.json:
+        print_json(_served(found, unit))
+    else:
+        where = f" on {address(found.listen.host, found.listen.port)}" if found.listen.port else ""
+        pid = f" (pid {found.pid})" if found.pid else ""
+        print(f"ccproxyd is {found.state or 'started'}{where}{pid}{after}", flush=True)
+    return complain_of(found)
+
+
+def _served(found: Status, unit: str) -> dict[str, Any]:
+    listen = address(found.listen.host, found.listen.port) if found.listen.port else None
+    told = {
+        "ok": found.state != "degraded",
+        "state": found.state,
+        "pid": found.pid,
+        "listen": listen,
+    }
+    return {**told, "unit": unit} if unit else told
+
+
+def _in_foreground(args: Namespace, client: Client) -> int:
+    daemon = subprocess.Popen(_command_line(args))
     with _signals_left_to(daemon):
         found = wait_until_serving(client, lambda: daemon.poll() is not None)
         if found is not None:
-            _tell(args, found)
+            tell(args, found, after="; ^C stops it")
         return daemon.wait()
 
 
-def wait_until_serving(
-    client: Client,
-    is_over: Callable[[], bool],
-    *,
-    sleep: Callable[[float], None] = time.sleep,
-) -> Status | None:
-    """Its status once it serves, or None when it has ended before; shows what it waits for."""
-    with Waiting("starting") as waiting:
-        while not is_over():
-            found = _status(client)
-            if found and found.state in _SERVING:
-                return found
-            waiting.what = _progress(found)
-            sleep(_POLL_SECONDS)
-    return None
-
-
-def _progress(found: Status | None) -> str:
-    if found is None:
-        return "starting"
-    ready = sum(one.state == "ready" for one in found.workers)
-    if found.template and found.template.pid and not any(one.pid for one in found.workers):
-        return "starting, LiteLLM is being imported"
-    return f"starting, {ready} of {plural(len(found.workers), 'worker')} ready"
-
-
-def _status(client: Client) -> Status | None:
-    try:
-        return Status.from_json(client.call("status"))
-    except NotRunningError:
-        return None
-    except CcproxydError:
-        return Status()  # something is there, and not ready to say more
-
-
-def _tell(args: Namespace, found: Status) -> None:
-    where = f"{found.listen.host}:{found.listen.port}"
-    if args.json:
-        print_json({"ok": True, "pid": found.pid, "listen": where})
-    else:
-        print(f"ccproxyd is {found.state} on {where} (pid {found.pid}); ^C stops it", flush=True)
+def _command_line(args: Namespace) -> list[str]:
+    return [*_command(), *_options(args)]
 
 
 def _command() -> list[str]:
@@ -87,7 +112,7 @@ def _command() -> list[str]:
 
 
 def _options(args: Namespace) -> list[str]:
-    return ["--config-dir", str(args.config_dir)] if args.config_dir else []
+    return ["--config-dir", str(args.config_dir.absolute())] if args.config_dir else []
 
 
 @contextmanager

@@ -1,12 +1,15 @@
-"""status: how the daemon and its processes are."""
+"""status: how the daemon and its processes are, and the service that runs it, if there is one."""
 
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from ccproxyd.control.status import Gateway, LastReload, Status, Worker
-from ccproxyd.ctl import STATUS_UNKNOWN
+from ccproxyd.control.client import NotPermittedError, NotRunningError
+from ccproxyd.control.errors import ControlError
+from ccproxyd.control.status import Gateway, Lane, LastReload, Status, Worker
+from ccproxyd.ctl import STATUS_NOT_RUNNING, STATUS_UNKNOWN
 from ccproxyd.ctl.printing import (
     address,
     coloured_state,
@@ -19,28 +22,79 @@ from ccproxyd.ctl.printing import (
     print_warnings,
     size,
 )
-from ccproxyd.ctl.reach import ask
+from ccproxyd.ctl.reach import ask, client_of
+from ccproxyd.ctl.service.find import service_for
+from ccproxyd.ctl.service.manager import Manager, Service
+from ccproxyd.ctl.service.words import heading, next_command, rows
+from ccproxyd.errors import CcproxydError
 
 Pairs = Iterator[tuple[str, str]]
 
 
 def status(args: Namespace) -> int:
     """0 for a daemon that answers, whatever its state: that is printed, and in the JSON."""
-    answer = ask(args, "status")
+    manager = service_for(args)
+    service = _ask_manager(manager) if manager else None
+    try:
+        answer = _ask_daemon(args, manager)
+    except NotRunningError as error:
+        if manager is None or service is None:
+            raise
+        return _report_stopped(args, manager, service, error)
+    except NotPermittedError:
+        if service and not args.json:
+            print_pairs(rows(service, None))
+        raise
     found = Status.from_json(answer)
     if not found.state:
         print_error("cannot tell the daemon's state: its answer has none")
         return STATUS_UNKNOWN
     if args.json:
-        print_json(answer)
+        print_json({**answer, "service": service.to_json()} if service else answer)
     else:
-        _print_status(found)
+        _print_status(found, service)
     return 0
 
 
-def _print_status(found: Status) -> None:
+def _ask_manager(manager: Manager) -> Service | None:
+    """A service manager that does not answer must not keep the daemon from it."""
+    try:
+        return manager.show()
+    except CcproxydError as error:
+        print_error(f"note: {error}")
+        return None
+
+
+def _ask_daemon(args: Namespace, manager: Manager | None) -> dict[str, Any]:
+    """Somebody else's daemon, the system's, is none of ours where there is a service of ours."""
+    client = client_of(args)
+    try:
+        return ask(args, "status", client=client)
+    except NotPermittedError:
+        if manager is None or client.path == manager.control_socket:
+            raise
+        raise NotRunningError(f"{manager.unit} is not running") from None
+
+
+def _report_stopped(
+    args: Namespace, manager: Manager, service: Service, error: NotRunningError
+) -> int:
+    why = manager.reason() if service.failure else None
+    if args.json:
+        name = type(error).__name__
+        told = ControlError(name, f"{heading(service)}: {why or service.active}", 503)
+        print_json({**told.to_json(), "service": service.to_json()})
+    else:
+        print(heading(service))
+        reason = [("reason", why)] if why else []
+        print_pairs([*rows(service, None), *reason, ("next", next_command(service))])
+    return STATUS_NOT_RUNNING
+
+
+def _print_status(found: Status, service: Service | None) -> None:
     print(f"ccproxyd is {coloured_state(found.state)}")
-    print_pairs([*_identity(found), *_processes(found), *_history(found)])
+    managed = rows(service, found) if service else ()
+    print_pairs([*managed, *_identity(found), *_processes(found), *_history(found)])
     print_warnings(found.warnings)
 
 
@@ -48,10 +102,26 @@ def _identity(found: Status) -> Pairs:
     yield "pid", f"{found.pid}, up {duration(found.uptime_seconds)}"
     yield "version", found.version
     yield "generation", str(found.generation)
-    yield "listens on", address(found.listen.host, found.listen.port)
+    yield "listens on", _listen(found)
     yield "config", found.config_dir
     yield "socket", found.control_socket
     yield "labels", ", ".join(found.labels) or "none"
+    yield from _lanes(found.lanes)
+
+
+def _lanes(lanes: Mapping[str, Lane]) -> Pairs:
+    """The labels that go direct, and those that need LiteLLM, by what they need it for."""
+    direct = [label for label, lane in lanes.items() if lane.lane == "direct"]
+    if direct:
+        yield "direct", ", ".join(direct)
+    others = {label: lane for label, lane in lanes.items() if label not in direct}
+    for reason in dict.fromkeys(lane.reason for lane in others.values()):
+        labels = [label for label, lane in others.items() if lane.reason == reason]
+        yield "LiteLLM", f"{', '.join(labels)}: {reason}"
+
+
+def _listen(found: Status) -> str:
+    return address(found.listen.host, found.listen.port) if found.listen.port else "no port"
 
 
 def _processes(found: Status) -> Pairs:
@@ -59,9 +129,15 @@ def _processes(found: Status) -> Pairs:
     for worker in found.workers:
         yield "worker", _worker(worker)
     if not found.workers:
-        yield "worker", "none is running"
+        yield "worker", _no_worker(found)
     if found.template:
         yield "template", f"pid {found.template.pid}, {size(found.template.rss_bytes)}"
+
+
+def _no_worker(found: Status) -> str:
+    all_direct = found.lanes and all(lane.lane == "direct" for lane in found.lanes.values())
+    sleeps = found.state == "ready" and all_direct
+    return "none yet; LiteLLM starts when a request needs it" if sleeps else "none is running"
 
 
 def _history(found: Status) -> Pairs:

@@ -127,6 +127,8 @@ def test_an_env_file_that_others_may_read_is_a_warning(write_config: WriteConfig
         (0o660, 0, 7, 7, True),
         (0o644, 0, 7, 7, True),
         (0o640, 0, 0, 0, True),
+        (0o640, 0, 9, 0, False),
+        (0o644, 0, 9, 0, True),
         (0o600, 0, 0, 0, False),
     ],
 )

@@ -31,6 +31,19 @@ def test_in_a_wheel_the_samples_are_in_the_package(
     assert samples.samples_directory() == tmp_path / "ccproxyd" / "etc"
 
 
+def test_the_services_are_where_the_samples_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert samples.services_directory() == Path(samples.__file__).parents[2] / "contrib"
+    monkeypatch.setattr(samples, "_PACKAGE", tmp_path / "ccproxyd")
+    with pytest.raises(CcproxydError, match=r"^cannot find the services: .*; reinstall$"):
+        samples.services_directory()
+    unit = tmp_path / "ccproxyd/contrib/systemd/user/ccproxyd.service"
+    unit.parent.mkdir(parents=True)
+    unit.write_text("[Unit]\n")
+    assert samples.services_directory() == tmp_path / "ccproxyd" / "contrib"
+
+
 def test_without_samples_the_installation_is_said_to_be_incomplete(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

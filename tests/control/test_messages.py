@@ -62,6 +62,7 @@ def test_the_names_of_an_explanation_are_those_of_the_api() -> None:
         "rule",
         "reason",
         "lane",
+        "lane_reason",
         "token_count",
         "session_id",
         "rules",

@@ -13,6 +13,7 @@ def test_its_names_are_those_of_the_api() -> None:
         "listen",
         "control_socket",
         "labels",
+        "lanes",
         "gateway",
         "workers",
         "restarts_total",

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from ccproxyd.ctl.machine import Machine
+from ccproxyd.ctl.service import find
 from tests.control.fakes import short_directory
+from tests.ctl.service.fakes import USER_UNIT, FakePrograms, fake_systemd, machine_at, write
 
 KEPT = ("PATH", "LANG", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "PYTEST_CURRENT_TEST")
 
@@ -40,3 +43,29 @@ def terminal(
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setattr(type(sys.stdout), "isatty", lambda _: True, raising=False)
+
+
+@pytest.fixture
+def machine(home: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """Nothing of the real one is reached: no unit, no program, no directory."""
+    found = machine_at(home, user_id=501)
+    monkeypatch.delenv("CCPROXYD_SOCKET")
+    for name, value in found.environ.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(find, "this_machine", lambda: found)
+    return found
+
+
+@pytest.fixture
+def systemd(machine: Machine) -> FakePrograms:
+    """A user's service that is installed, and down."""
+    write(machine.home / USER_UNIT)
+    return fake_systemd(machine.root)
+
+
+@pytest.fixture
+def service_socket(machine: Machine) -> Path:
+    """Where the daemon of the user's service listens."""
+    directory = machine.root / "run" / "ccproxyd"
+    directory.mkdir(parents=True)
+    return directory / "control.sock"

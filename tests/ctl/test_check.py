@@ -3,7 +3,12 @@ from pathlib import Path
 
 import pytest
 
+from ccproxyd.control.status import Status
 from ccproxyd.ctl import main
+from ccproxyd.ctl.check import examine_for
+from ccproxyd.ctl.machine import Machine
+from ccproxyd.errors import ConfigError
+from tests.ctl.service.fakes import USER_UNIT, write
 
 OURS = """\
 ccproxy:
@@ -106,3 +111,53 @@ def test_json_of_a_bad_config(config: Path, capsys: pytest.CaptureFixture[str]) 
     assert found["error"]["path"] == "ccproxy.yaml: ccproxy.prot"
     assert found["error"]["hint"] == "port"
     assert captured.err.startswith("ccproxyctl: ccproxy.yaml: ccproxy.prot: ")
+
+
+def test_the_services_config_is_the_one_that_is_meant(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = machine.home / "elsewhere"
+    write(machine.home / USER_UNIT, f"[Service]\nEnvironment=CCPROXY_CONFIG_DIR={directory}\n")
+    write(directory / "ccproxy.yaml", OURS)
+    write(directory / "config.yaml", THEIRS)
+    assert main(["check"]) == 0
+    assert f"the config in {directory} is good" in capsys.readouterr().out
+
+
+# What a daemon that runs would say of its files
+
+
+@pytest.fixture
+def processes(config: Path, tmp_path: Path) -> Path:
+    """The daemon has a name in its environment that nobody else has."""
+    (config / "ccproxy.yaml").write_text("ccproxy: {port: '${DAEMONS_PORT}'}")
+    write(tmp_path / "7" / "environ", "A=1\0DAEMONS_PORT=4001\0")
+    return tmp_path
+
+
+def test_a_daemon_is_asked_about_with_its_own_environment(config: Path, processes: Path) -> None:
+    examine_for(Status(pid=7, config_dir=str(config)), processes)
+    write(processes / "8" / "environ", "A=1\0")
+    with pytest.raises(ConfigError, match="DAEMONS_PORT"):
+        examine_for(Status(pid=8, config_dir=str(config)), processes)
+
+
+@pytest.mark.parametrize("running", [None, Status(), Status(pid=9, config_dir="/nonexistent")])
+def test_a_daemon_that_cannot_be_seen_is_not_asked_about(
+    processes: Path, running: Status | None
+) -> None:
+    examine_for(running, processes)
+
+
+def test_a_daemon_whose_credentials_cannot_be_seen_is_not_asked_about(
+    config: Path, processes: Path
+) -> None:
+    write(processes / "7" / "environ", "CREDENTIALS_DIRECTORY=/nonexistent\0")
+    examine_for(Status(pid=7, config_dir=str(config)), processes)
+
+
+def test_the_users_modules_are_not_loaded_for_it(config: Path, processes: Path) -> None:
+    rule = "ccproxy: {rules: [{label: think, rule: mine.Rule}]}"
+    (config / "ccproxy.yaml").write_text(rule)
+    (config / "mine.py").write_text("raise SystemExit('loaded')\n")
+    examine_for(Status(pid=7, config_dir=str(config)), processes)

@@ -11,8 +11,11 @@ from ccproxyd.control.client import NotPermittedError
 from ccproxyd.control.messages import Listen
 from ccproxyd.ctl import env, main
 from ccproxyd.ctl.env import client_variables, read_key
+from ccproxyd.ctl.machine import Machine
+from ccproxyd.ctl.service import find
 from ccproxyd.errors import CcproxydError
 from tests.control.fakes import STATUS, FakeOperations, running_in_thread
+from tests.ctl.service.fakes import write
 
 KEY = "sk-the-clients-key"
 MODELS = "model_list: [{model_name: default, litellm_params: {model: anthropic/sonnet}}]\n"
@@ -138,6 +141,25 @@ def test_the_systems_daemon_has_the_systems_key(
     with running_in_thread(path, daemon()):
         assert main(["env", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["OPENAI_API_KEY"] == "sk-system"
+
+
+def test_the_systems_service_has_them_too_while_it_is_down(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As root sees it."""
+    etc, state = machine.root / "etc/ccproxyd", machine.root / "var/lib/ccproxyd"
+    unit = f"[Service]\nEnvironment=CCPROXY_CONFIG_DIR={etc}\n"
+    write(machine.root / "etc/systemd/system/ccproxyd.service", unit)
+    write(etc / "ccproxy.yaml", "ccproxy: {port: 4321}\n")
+    write(etc / "config.yaml", MODELS)
+    write(state / "key", KEY)
+    monkeypatch.setattr(find, "this_machine", lambda: attrs.evolve(machine, user_id=0))
+    monkeypatch.setattr(env, "SYSTEM_CONFIG", etc)
+    monkeypatch.setattr(env, "SYSTEM_STATE", state)
+    assert main(["env", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["ANTHROPIC_BASE_URL"] == "http://127.0.0.1:4321"
+    assert told["ANTHROPIC_AUTH_TOKEN"] == KEY
 
 
 def test_a_missing_key_is_explained(path: Path, capsys: pytest.CaptureFixture[str]) -> None:

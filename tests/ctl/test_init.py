@@ -14,6 +14,7 @@ from ccproxyd.control.errors import ControlError
 from ccproxyd.ctl import main, status
 from ccproxyd.errors import ConfigError
 from tests.control.fakes import FakeOperations, running_in_thread
+from tests.ctl.service.fakes import FakePrograms
 
 HEAVY = {
     "anyio",
@@ -49,6 +50,15 @@ def test_status_loads_nothing_heavy(path: Path) -> None:
     assert found & HEAVY == set()
 
 
+def test_status_with_a_service_loads_nothing_heavy_either(
+    systemd: FakePrograms, service_socket: Path
+) -> None:
+    with running_in_thread(service_socket, FakeOperations()):
+        found = loaded_by("status")
+    assert "ccproxyd" in found
+    assert found & HEAVY == set()
+
+
 def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["--version"])
@@ -70,7 +80,7 @@ def test_a_verb_without_a_daemon_exits_7_and_says_what_to_do(
     assert captured.out == ""
     assert captured.err == (
         f"ccproxyctl: cannot reach ccproxyd at {path}: no such file; is it running? "
-        "start it with: systemctl --user start ccproxyd (or: ccproxyd)\n"
+        "start it with: ccproxyctl start\n"
     )
 
 

@@ -1,15 +1,29 @@
 import json
+import os
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 from ccproxyd.control.client import Client, FailedError, NotRunningError
 from ccproxyd.control.messages import Fault, Gateway, ReloadResult, RestartResult, Status
 from ccproxyd.ctl import lifecycle, main
 from ccproxyd.ctl.lifecycle import STOP_LIMIT_SECONDS, wait_until_gone
+from ccproxyd.ctl.machine import Machine
 from ccproxyd.errors import ConfigError
-from tests.control.fakes import FakeOperations, running_in_thread
+from tests.control.fakes import STATUS, FakeOperations, running_in_thread
+from tests.ctl.service.fakes import (
+    DOWN,
+    FAILED,
+    JOB_FAILED,
+    SOCKET_DOWN,
+    SOCKET_UP,
+    UP,
+    FakePrograms,
+    fake_systemd,
+    write,
+)
 
 FAULT = Fault("ccproxy.yaml: ccproxy.rules[2].params", "threshold must be a number")
 SAID = f"ccproxyctl: cannot reload: {FAULT}; the old config goes on\n"
@@ -57,7 +71,7 @@ def test_a_failed_reload_without_a_reason_points_to_the_log(
 ) -> None:
     with running_in_thread(path, FakeOperations(reload={})):
         assert main(["reload"]) == 1
-    assert "cannot reload: its log says why" in capsys.readouterr().err
+    assert "cannot reload: its log says why (ccproxyctl logs)" in capsys.readouterr().err
 
 
 def test_a_reload_in_json_has_the_exit_code_of_its_result(
@@ -93,7 +107,9 @@ def test_a_restart_says_what_was_replaced(
     assert capsys.readouterr().out == f"restarted {name} in 0.40 s (generation 3)\n"
 
 
-@pytest.mark.parametrize(("error", "said"), [(FAULT, str(FAULT)), (None, "its log says why")])
+@pytest.mark.parametrize(
+    ("error", "said"), [(FAULT, str(FAULT)), (None, "its log says why (ccproxyctl logs)")]
+)
 def test_a_failed_restart_exits_1_with_its_reason(
     path: Path, error: Fault | None, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -201,3 +217,156 @@ def test_a_daemon_that_does_not_end_is_a_failure() -> None:
 )
 def test_it_is_said_what_stopping_waits_for(in_flight: int, said: str) -> None:
     assert lifecycle._stopping(Status(gateway=Gateway(in_flight=in_flight))) == said
+
+
+# With a service
+
+
+def test_a_service_is_stopped_with_its_port(
+    systemd: FakePrograms, capsys: pytest.CaptureFixture[str]
+) -> None:
+    systemd.says(UP + SOCKET_UP)
+    assert main(["stop"]) == 0
+    assert systemd.calls() == ["systemctl --user --no-pager stop ccproxyd.socket ccproxyd.service"]
+    assert capsys.readouterr().out == "ccproxyd has stopped\n"
+
+
+def test_a_stop_of_a_service_in_json_and_without_waiting(
+    systemd: FakePrograms, capsys: pytest.CaptureFixture[str]
+) -> None:
+    systemd.says(UP + SOCKET_UP)
+    assert main(["stop", "--no-wait"]) == 0
+    assert systemd.calls()[-1].endswith(" --no-block")
+    assert capsys.readouterr().out == "ccproxyd is stopping\n"
+    assert main(["stop", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told == {"ok": True, "pid": 4711, "unit": "ccproxyd.service"}
+
+
+def test_a_port_without_a_daemon_can_be_closed(
+    systemd: FakePrograms, capsys: pytest.CaptureFixture[str]
+) -> None:
+    systemd.says(FAILED + SOCKET_UP)
+    assert main(["stop"]) == 0
+    assert capsys.readouterr().out == "the port of ccproxyd is closed\n"
+
+
+def test_a_service_that_is_down_cannot_be_stopped(
+    systemd: FakePrograms, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["stop"]) == 7
+    assert systemd.calls() == []
+    assert "ccproxyd.service is not running" in capsys.readouterr().err
+
+
+def test_a_daemon_beside_its_service_is_stopped_by_itself(
+    systemd: FakePrograms, service_socket: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    systemd.says(DOWN + SOCKET_DOWN)
+    operations = FakeOperations()
+    with running_in_thread(service_socket, operations):
+        assert main(["stop", "--no-wait"]) == 0
+    assert ("stop", None) in operations.calls
+    assert systemd.calls() == []
+
+
+def test_what_is_not_permitted_exits_4(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(machine.root / "etc/systemd/system/ccproxyd.service")
+    fake = fake_systemd(machine.root, UP + SOCKET_UP)
+    fake.fails("stop", "Failed to stop ccproxyd.socket: Interactive authentication required.\n")
+    assert main(["stop"]) == 4
+    assert "as root: systemctl stop" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["restart"], ["restart", "all"], ["restart", "--all"]])
+def test_a_service_is_restarted_by_its_manager(
+    systemd: FakePrograms, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    systemd.says(UP + SOCKET_UP)
+    assert main(words) == 0
+    assert systemd.calls()[-1] == "systemctl --user --no-pager restart ccproxyd.service"
+    assert capsys.readouterr().out.startswith("restarted ccproxyd.service in ")
+
+
+def test_a_restart_of_a_service_in_json(
+    systemd: FakePrograms, service_socket: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    systemd.says(UP + SOCKET_UP)
+    with running_in_thread(service_socket, FakeOperations(status={"state": "ready", "pid": 7})):
+        assert main(["restart", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told == {"ok": True, "what": "all", "pid": 7, "unit": "ccproxyd.service"}
+
+
+@pytest.mark.parametrize("what", ["workers", "gateway"])
+def test_parts_of_it_are_replaced_by_the_daemon(
+    systemd: FakePrograms, service_socket: Path, what: str
+) -> None:
+    systemd.says(UP + SOCKET_UP)
+    operations = FakeOperations()
+    with running_in_thread(service_socket, operations):
+        assert main(["restart", what]) == 0
+    assert ("restart", what) in operations.calls
+    assert systemd.calls() == []
+
+
+def test_a_reload_is_never_the_managers(systemd: FakePrograms, service_socket: Path) -> None:
+    operations = FakeOperations()
+    with running_in_thread(service_socket, operations):
+        assert main(["reload"]) == 0
+    assert not (systemd.state / "calls").exists()
+
+
+def test_a_daemon_whose_config_has_become_wrong_is_not_restarted(
+    systemd: FakePrograms,
+    service_socket: Path,
+    machine: Machine,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It would end, and not come back."""
+    systemd.says(UP + SOCKET_UP)
+    write(machine.home / "c" / "ccproxy.yaml", "ccproxy: {port: x}\n")
+    write(machine.home / "c" / "config.yaml", "model_list: []\n")
+    running = attrs.evolve(STATUS, pid=os.getpid(), config_dir=str(machine.home / "c"))
+    with running_in_thread(service_socket, FakeOperations(status=running.to_json())):
+        assert main(["restart"]) == 1
+    assert systemd.calls() == []
+    assert capsys.readouterr().err == (
+        "ccproxyctl: cannot restart: ccproxy.yaml: ccproxy.port: must be a whole number, not 'x'; "
+        "the old config goes on\n"
+    )
+
+
+def test_what_runs_after_a_restart_and_serves_nothing_is_a_failure(
+    systemd: FakePrograms, service_socket: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    systemd.says(UP + SOCKET_UP)
+    waiting = {"state": "degraded", "pid": 7, "warnings": ["nothing is served"]}
+    with running_in_thread(service_socket, FakeOperations(status=waiting)):
+        assert main(["restart"]) == 1
+    assert capsys.readouterr().err == "ccproxyctl: nothing is served\n"
+
+
+def test_a_restart_that_fails_says_why(
+    systemd: FakePrograms, capsys: pytest.CaptureFixture[str]
+) -> None:
+    systemd.says(UP + SOCKET_UP)
+    systemd.fails("restart", JOB_FAILED)
+    said = {"SYSLOG_IDENTIFIER": "ccproxyd", "MESSAGE": "ccproxyd: no"}
+    systemd.says(json.dumps(said), "journalctl")
+    assert main(["restart"]) == 1
+    assert "cannot restart ccproxyd.service: no; see" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("status", "shown"),
+    [
+        (None, ""),
+        (Status(state="stopping", gateway=Gateway(in_flight=1)), "1 request in flight"),
+        (Status(state="starting"), ""),
+    ],
+)
+def test_it_is_said_what_a_restart_waits_for(status: Status | None, shown: str) -> None:
+    assert lifecycle._restarting(status) == shown

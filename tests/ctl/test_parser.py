@@ -7,6 +7,7 @@ from ccproxyd.control.verbs import VERBS
 from ccproxyd.ctl.parser import COMMANDS, parse
 
 VERSIONLESS = {"ping"}
+REQUIRED = {"completion": ["bash"]}
 
 
 def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
@@ -29,7 +30,8 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 def test_a_general_option_works_before_and_after_the_verb(
     verb: str, option: list[str], name: str, value: Any
 ) -> None:
-    before, after = parse([*option, verb]), parse([verb, *option])
+    words = [verb, *REQUIRED.get(verb, ())]
+    before, after = parse([*option, *words]), parse([*words, *option])
     assert getattr(before, name) == getattr(after, name) == value
     assert before.verb == after.verb == verb
 

@@ -4,6 +4,7 @@ import pytest
 
 from ccproxyd.ctl.printing import (
     Column,
+    coloured,
     coloured_state,
     print_error,
     print_json,
@@ -50,6 +51,16 @@ def test_a_state_is_coloured_on_a_terminal() -> None:
     assert coloured_state("ready") == "\x1b[32mready\x1b[0m"
     assert coloured_state("degraded") == "\x1b[31mdegraded\x1b[0m"
     assert coloured_state("starting") == "\x1b[33mstarting\x1b[0m"
+
+
+@pytest.mark.usefixtures("terminal")
+def test_a_text_is_coloured_on_a_terminal_and_shown_without_its_own_colours() -> None:
+    assert coloured("cannot\x1b[0m x", "31") == "\x1b[31mcannot?[0m x\x1b[0m"
+    assert coloured("plain", None) == "plain"
+
+
+def test_a_text_is_not_coloured_elsewhere() -> None:
+    assert coloured("cannot x", "31") == "cannot x"
 
 
 @pytest.mark.usefixtures("terminal")

@@ -4,9 +4,10 @@ from pathlib import Path
 import pytest
 
 from ccproxyd import __version__
-from ccproxyd.control.client import Client, FailedError
+from ccproxyd.control.client import Client, FailedError, NotRunningError
+from ccproxyd.ctl import reach
 from ccproxyd.ctl.parser import parse
-from ccproxyd.ctl.reach import ask, client_of, directories, home, progress
+from ccproxyd.ctl.reach import ask, client_of, directories, home, own_client, progress
 from tests.control.fakes import FakeOperations, canned, http, running_in_thread
 
 
@@ -51,6 +52,34 @@ def test_a_daemon_of_the_user_goes_before_the_systems(
 ) -> None:
     monkeypatch.delenv("CCPROXYD_SOCKET")
     assert client_of(parse(["status"])).path == home / "ccproxyd" / "control.sock"
+
+
+def test_a_daemon_of_ones_own_is_never_the_systems(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CCPROXYD_SOCKET")
+    client = own_client(parse(["status"]))
+    with pytest.raises(NotRunningError):
+        client.call("status")
+    assert client.path == home / "ccproxyd" / "control.sock"
+    assert own_client(parse(["--socket", "/x.sock", "status"])).path == Path("/x.sock")
+
+
+def test_a_shell_that_was_not_told_of_the_runtime_directory_finds_it(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As su and cron leave it, while a user's service is where it always is."""
+    for name in ("CCPROXYD_SOCKET", "XDG_RUNTIME_DIR"):
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(reach.os, "getuid", lambda: 501)
+    monkeypatch.setattr(reach.Path, "exists", lambda _: True)
+    found = reach._sockets(parse(["status"]))
+    assert found[1:] == [
+        Path("/run/user/501/ccproxyd/control.sock"),
+        Path("/run/ccproxyd/control.sock"),
+    ]
+    monkeypatch.setattr(reach.os, "getuid", lambda: 0)
+    assert len(reach._sockets(parse(["status"]))) < 3
 
 
 def test_the_config_is_the_named_one_the_daemons_or_the_users(home: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import sys
 import threading
@@ -9,15 +10,18 @@ from pathlib import Path
 import pytest
 
 from ccproxyd.control.client import Client
-from ccproxyd.ctl import main, start
-from tests.control.fakes import FakeOperations, running_in_thread, short_directory
+from ccproxyd.control.status import Listen, Status
+from ccproxyd.ctl import detach, main, serving, start
+from tests.control.fakes import STATUS, FakeOperations, running_in_thread, short_directory
+from tests.ctl.service.fakes import (
+    DOWN,
+    JOB_FAILED,
+    SOCKET_DOWN,
+    UP,
+    FakePrograms,
+)
 
-STARTING = {
-    "state": "starting",
-    "pid": 7,
-    "template": {"pid": 8, "rss_bytes": 1},
-    "workers": [{"pid": 0, "state": "starting", "generation": 1}],
-}
+STARTING = DOWN.replace("inactive", "activating") + SOCKET_DOWN
 
 
 @pytest.fixture
@@ -61,41 +65,119 @@ def test_it_says_when_the_daemon_serves(
     waits = [sys.executable, "-c", f"open({str(gate)!r}).read()"]
     monkeypatch.setattr(start, "_command", lambda: waits)
     monkeypatch.setattr(start, "_options", lambda _: [])
-    answers: list[start.Status | None] = [None, start.Status(state="starting")]
+    answers: list[Status | None] = [None, Status(state="starting")]
 
-    def status(_: Client) -> start.Status | None:
+    def status(_: Client) -> Status | None:
         if answers:
             return answers.pop(0)
         threading.Thread(target=gate.write_text, args=("",)).start()
-        return start.Status(state="ready", pid=7)
+        return Status(state="ready", pid=7, listen=Listen("127.0.0.1", 4000))
 
-    monkeypatch.setattr(start, "_status", status)
+    monkeypatch.setattr(serving, "status_of", status)
     assert main(["--socket", str(path), "start"]) == 0
-    assert "ccproxyd is ready on" in capfd.readouterr().out
+    assert capfd.readouterr().out == "ccproxyd is ready on 127.0.0.1:4000 (pid 7); ^C stops it\n"
 
 
-@pytest.mark.parametrize(
-    ("status", "shown"),
-    [
-        (None, "starting"),
-        (STARTING, "starting, LiteLLM is being imported"),
-        (
-            {
-                **STARTING,
-                "workers": [{"pid": 9, "state": "ready"}, {"pid": 10, "state": "starting"}],
-            },
-            "starting, 1 of 2 workers ready",
-        ),
-    ],
-)
-def test_it_shows_what_it_waits_for(status: dict[str, object] | None, shown: str) -> None:
-    found = None if status is None else start.Status.from_json(status)
-    assert start._progress(found) == shown
+# With a service
 
 
-def test_it_waits_no_longer_than_the_daemon_lives(path: Path) -> None:
-    over = iter([False, False, True])
-    naps: list[float] = []
-    found = start.wait_until_serving(Client(path), lambda: next(over), sleep=naps.append)
-    assert found is None
-    assert len(naps) == 2
+def test_a_service_is_started_by_its_manager(
+    systemd: FakePrograms, service_socket: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is starting already, by its socket for example; that is joined."""
+    systemd.says(STARTING)
+    with running_in_thread(service_socket, FakeOperations()):
+        assert main(["start"]) == 0
+    assert systemd.calls()[-1].endswith(" start ccproxyd.service")
+    assert capsys.readouterr().out == "ccproxyd is ready on 127.0.0.1:4000 (pid 4711)\n"
+
+
+def test_with_a_service_nothing_needs_to_be_detached(
+    systemd: FakePrograms, service_socket: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    systemd.says(STARTING)
+    with running_in_thread(service_socket, FakeOperations()):
+        assert main(["start", "--detach", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "ok": True,
+        "state": "ready",
+        "pid": 4711,
+        "listen": "127.0.0.1:4000",
+        "unit": "ccproxyd.service",
+    }
+
+
+def test_a_service_that_runs_is_left_alone(
+    systemd: FakePrograms, capsys: pytest.CaptureFixture[str]
+) -> None:
+    systemd.says(UP + SOCKET_DOWN)
+    assert main(["start"]) == 0
+    assert systemd.calls() == []
+    assert capsys.readouterr().err == "ccproxyctl: ccproxyd is running already (pid 4711)\n"
+
+
+def test_a_daemon_beside_its_service_is_left_alone_too(
+    systemd: FakePrograms, service_socket: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with running_in_thread(service_socket, FakeOperations()):
+        assert main(["start"]) == 0
+    assert systemd.calls() == []
+    assert "running already (pid 4711)" in capsys.readouterr().err
+
+
+def test_a_service_that_does_not_start_says_why_in_the_daemons_words(
+    systemd: FakePrograms, capsys: pytest.CaptureFixture[str]
+) -> None:
+    systemd.fails("start", JOB_FAILED)
+    said = {"SYSLOG_IDENTIFIER": "ccproxyd", "MESSAGE": "ccproxyd: ccproxy.yaml: port: is wrong"}
+    systemd.says(json.dumps(said), "journalctl")
+    assert main(["start"]) == 1
+    assert capsys.readouterr().err == (
+        "ccproxyctl: cannot start ccproxyd.service: ccproxy.yaml: port: is wrong; "
+        "see: ccproxyctl logs\n"
+    )
+
+
+def test_a_service_that_tells_us_nothing_has_started_all_the_same(
+    systemd: FakePrograms, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The system's daemon answers root alone."""
+    assert main(["start"]) == 0
+    assert capsys.readouterr().out == "ccproxyd is started\n"
+
+
+def test_what_runs_and_serves_nothing_is_a_failure(
+    systemd: FakePrograms, service_socket: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As under launchd, where a daemon with a wrong config waits for a better one."""
+    systemd.says(STARTING)
+    waiting = {"state": "degraded", "pid": 7, "warnings": ["nothing is served: x is wrong"]}
+    with running_in_thread(service_socket, FakeOperations(status=waiting)):
+        assert main(["start"]) == 1
+        assert main(["start", "--json"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out.startswith("ccproxyd is degraded (pid 7)\n")
+    assert json.loads(captured.out.partition("\n")[2])["ok"] is False
+    assert "ccproxyctl: nothing is served: x is wrong\n" in captured.err
+
+
+# Detached
+
+
+def test_a_detached_daemon_tells_where_its_log_is_to_be_seen(
+    path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands = []
+
+    def detached(_: object, command: list[str], __: object) -> Status:
+        commands.append(command)
+        return STATUS
+
+    monkeypatch.setattr(detach, "start_detached", detached)
+    words = ["--socket", str(path), "--config-dir", "/etc/x", "start", "--detach"]
+    assert main(words) == 0
+    assert commands == [
+        [sys.executable, "-P", "-m", "ccproxyd", "--config-dir", "/etc/x"],
+    ]
+    said = capsys.readouterr().out
+    assert said == "ccproxyd is ready on 127.0.0.1:4000 (pid 4711); see: ccproxyctl logs\n"
