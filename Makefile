@@ -5,11 +5,19 @@ SHELL := /bin/bash
 BIN := .venv/bin
 ARGS ?=
 
+# For `make install`, which uses no .venv: PYTHON is the interpreter that will run ccproxyd, and
+# BUILD_PYTHON one that has hatchling and installer, if that is another.
+DESTDIR ?=
+PREFIX ?= /usr/local
+SYSCONFDIR ?= /etc
+PYTHON ?= python3
+BUILD_PYTHON ?= $(PYTHON)
+
 .DEFAULT_GOAL := help
-.PHONY: help venv run test lint types bench soak format lock clean
+.PHONY: help venv run test lint types bench soak format completion lock install uninstall clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv:  ## the locked packages and ccproxyd itself, in .venv
 	@scripts/setup
@@ -39,8 +47,21 @@ bench: venv  ## what deciding a route costs
 soak: venv  ## reloads, kills and replacements under load; minutes, prints what was lost
 	$(BIN)/python scripts/reload_under_load.py
 
+completion: venv  ## the shells' completion scripts, of the command line's parser
+	$(BIN)/python scripts/write_completion.py
+
 lock:  ## resolve pyproject.toml anew into requirements.lock
 	scripts/lock
+
+# -B: nothing is left beside the sources of a build that may run as root.
+INSTALL = $(BUILD_PYTHON) -B scripts/install.py --destdir "$(DESTDIR)" --prefix "$(PREFIX)" \
+	--sysconfdir "$(SYSCONFDIR)" --python "$(PYTHON)"
+
+install:  ## for packages: below DESTDIR and PREFIX, without .venv and without the network
+	$(INSTALL)
+
+uninstall:  ## remove what make install, with the same words, would write
+	$(INSTALL) --uninstall
 
 clean:  ## remove what the other targets made
 	rm -rf .venv .uv .cache .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache \

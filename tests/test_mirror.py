@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ROOT / "ccproxyd"
 TESTS = ROOT / "tests"
 
-OF_SEVERAL_ROOMS = ("end_to_end", "os", "integration", "support")
+OF_SEVERAL_ROOMS = ("end_to_end", "man", "os", "integration", "scripts", "support")
 """Rooms of tests without a source of their own."""
 
 PLACES = (

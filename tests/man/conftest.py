@@ -1,0 +1,32 @@
+"""The pages, read once."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.man.mdoc import MAN, Page, read
+
+
+@pytest.fixture(scope="session")
+def ccproxyctl() -> Page:
+    return read(MAN / "ccproxyctl.1")
+
+
+@pytest.fixture(scope="session")
+def ccproxy_yaml() -> Page:
+    return read(MAN / "ccproxy.yaml.5")
+
+
+@pytest.fixture(scope="session")
+def control() -> Page:
+    return read(MAN / "ccproxyd-control.7")
+
+
+@pytest.fixture(scope="session")
+def ccproxyd() -> Page:
+    return read(MAN / "ccproxyd.8")
+
+
+@pytest.fixture(scope="session")
+def pages(ccproxyctl: Page, ccproxy_yaml: Page, control: Page, ccproxyd: Page) -> list[Page]:
+    return [ccproxyctl, ccproxy_yaml, control, ccproxyd]
