@@ -26,7 +26,7 @@ run: venv  ## the daemon in the foreground, with an offline demo provider behind
 	@exec $(BIN)/ccproxyd --demo
 
 test: venv  ## the whole suite, with at least 90 % of the code covered
-	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadgroup --cov=ccproxyd $(ARGS)
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --cov=ccproxyd $(ARGS)
 
 lint: venv  ## style, formatting, security, and the floors of the house
 	$(BIN)/ruff check .

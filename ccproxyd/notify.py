@@ -51,8 +51,11 @@ class Notifier:
     def status(self, status: str) -> None:
         self._say(f"STATUS={status}")
 
-    def stopping(self) -> None:
-        self._say("STOPPING=1", "STATUS=stopping")
+    def stopping(self, *, seconds: float = 0.0) -> None:
+        """On the way out, and to be given this much time for it, if that is more than usual."""
+        microseconds = int(seconds * 1_000_000)
+        more = [f"EXTEND_TIMEOUT_USEC={microseconds}"] if microseconds else []
+        self._say("STOPPING=1", *more, "STATUS=stopping")
 
     def alive(self) -> None:
         self._say("WATCHDOG=1")

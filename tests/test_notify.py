@@ -53,6 +53,11 @@ def test_reloading_and_the_time_are_one_datagram(manager: socket.socket) -> None
     assert microseconds.isdecimal()
 
 
+def test_a_slow_stop_asks_for_more_time(manager: socket.socket) -> None:
+    Notifier().stopping(seconds=1.5)
+    assert datagram(manager) == ["STOPPING=1", "EXTEND_TIMEOUT_USEC=1500000", "STATUS=stopping"]
+
+
 def test_stopping_status_and_watchdog(manager: socket.socket) -> None:
     notifier = Notifier()
     notifier.status("degraded")

@@ -28,7 +28,6 @@ MISSING = [name for name in ("hatchling", "installer") if importlib.util.find_sp
 pytestmark = [
     pytest.mark.skipif(bool(MISSING), reason=f"{' and '.join(MISSING)} are not installed"),
     pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed"),
-    pytest.mark.xdist_group("packaging"),
 ]
 
 Place = Callable[[str], Path]

@@ -560,13 +560,13 @@ class House:
 
     async def _shut_down(self) -> None:
         """Answer what is in flight, within `stop_seconds`; then everything goes."""
-        if self.error is None:
-            # A start that failed is told by its exit code, or the daemon goes on in another phase.
-            self.notifier.stopping()
-        self.log("info", "stopping")
-        self.owned.listener.close()
         limits = self._limits()
         grace = limits.stop + limits.farewell + limits.kill
+        if self.error is None:
+            # A start that failed is told by its exit code, or the daemon goes on in another phase.
+            self.notifier.stopping(seconds=grace + limits.kill)
+        self.log("info", "stopping")
+        self.owned.listener.close()
         with anyio.move_on_after(grace):
             if self.template is not None:
                 self.template.close()

@@ -12,7 +12,9 @@ What ends the daemon is said on standard error, and in the log if that is elsewh
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import os
+import signal
 import socket
 import sys
 import traceback
@@ -47,6 +49,9 @@ _DEMO_URL: Final = "CCPROXYD_DEMO_URL"
 def main(argv: Sequence[str] | None = None) -> int:
     """`ccproxyd`: run in the foreground until told to stop."""
     arguments = _parser().parse_args(argv)
+    # A watchdog ends what hangs with SIGABRT: the stacks say where. SIGUSR1 asks for them alone.
+    faulthandler.enable(2)
+    faulthandler.register(signal.SIGUSR1, 2, all_threads=True)
     try:
         return _logged(arguments)
     except CcproxydError as error:

@@ -16,8 +16,6 @@ import pytest
 from tests.support.daemon import Daemon, Setup, message_body, running_daemon, started
 from tests.support.provider import RunningProvider
 
-pytestmark = pytest.mark.xdist_group("generations")
-
 
 @pytest.fixture(scope="module")
 def setup_of_module() -> Setup:

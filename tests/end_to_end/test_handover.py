@@ -16,8 +16,6 @@ import pytest
 from tests.support.daemon import PATIENCE, Daemon, Setup, message_body, short_directory, started
 from tests.support.provider import RunningProvider
 
-pytestmark = pytest.mark.xdist_group("handover")
-
 EARLY = 5
 KEY = "sk-of-the-clients"
 

@@ -10,8 +10,6 @@ import pytest
 from tests.support.daemon import Daemon, Setup, message_body, running_daemon
 from tests.support.provider import RunningProvider
 
-pytestmark = pytest.mark.xdist_group("recovery")
-
 
 @pytest.mark.parametrize("room", ["gateway", "worker"])
 def test_the_request_after_a_kill_is_answered(daemon: Daemon, room: str) -> None:

@@ -11,8 +11,6 @@ import pytest
 from tests.support.daemon import Daemon, Setup, message_body
 from tests.support.provider import RunningProvider
 
-pytestmark = pytest.mark.xdist_group("reload")
-
 CUSTOM = """
 from ccproxyd.routing import ClassificationRule
 

@@ -13,8 +13,6 @@ from tests.support.daemon import LABELS, Daemon, Setup, anthropic_model, message
 from tests.support.provider import RunningProvider
 from tests.support.shapes import NAMES, shape
 
-pytestmark = pytest.mark.xdist_group("requests")
-
 OPENAI = {"model": "openai/mock-chat", "api_key": "sk-provider"}
 
 

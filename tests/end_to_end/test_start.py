@@ -13,8 +13,6 @@ import pytest
 from tests.support.daemon import Setup, environment, running_daemon, short_directory, started
 from tests.support.provider import RunningProvider
 
-pytestmark = pytest.mark.xdist_group("start")
-
 NOWHERE = "http://127.0.0.1:9"
 
 

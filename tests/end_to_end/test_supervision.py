@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
-import pytest
 
 from tests.support.daemon import (
     Daemon,
@@ -23,8 +22,6 @@ from tests.support.daemon import (
     started,
 )
 from tests.support.provider import RunningProvider
-
-pytestmark = pytest.mark.xdist_group("supervision")
 
 BROKEN_CALLBACK = """
 raise RuntimeError("the callback's own trouble, api_key=sk-secret-1234567890")

@@ -11,8 +11,6 @@ import pytest
 from tests.support.daemon import Daemon, Setup, anthropic_model, short_directory, started
 from tests.support.provider import RunningProvider
 
-pytestmark = pytest.mark.xdist_group("waiting")
-
 WRONG = "ccproxy.yaml: ccproxy.prot: unknown key; did you mean 'port'?"
 
 

@@ -17,8 +17,6 @@ from ccproxyd.gateway.prices import load_prices
 from ccproxyd.gateway.usage import usage_of_json
 from ccproxyd.telemetry.prices import PriceList
 
-pytestmark = pytest.mark.xdist_group("litellm-costs")
-
 Answer = dict[str, Any]
 
 CACHED = {

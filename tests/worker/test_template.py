@@ -20,7 +20,6 @@ from tests.worker.harness import clean_environment
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux alone"),
-    pytest.mark.xdist_group("template"),
 ]
 
 PATIENCE = 120.0
