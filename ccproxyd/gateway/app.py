@@ -24,7 +24,7 @@ from ccproxyd.channel import Message
 from ccproxyd.config.lanes import DIRECT, LITELLM
 from ccproxyd.errors import CcproxydError, ProxyError, Unknown
 from ccproxyd.gateway.auth import credentials
-from ccproxyd.gateway.bodies import ClientGoneError, Receive, parse_body, read_body
+from ccproxyd.gateway.bodies import ClientGoneError, Receive, is_unsaid_json, parse_body, read_body
 from ccproxyd.gateway.exchange import Exchange, Send, header_pairs
 from ccproxyd.gateway.lanes.answers import KeyRefusedError
 from ccproxyd.gateway.lanes.direct import DirectFailedError, DirectLane, Errand
@@ -254,6 +254,8 @@ def _check_key(exchange: Exchange, table: Table) -> None:
 
 
 def _request(exchange: Exchange, raw: bytes, counter: TokenCounter) -> Request:
+    if is_unsaid_json(raw, exchange.headers.get("content-type", "")):
+        exchange.set_header("content-type", "application/json")
     body = parse_body(raw, exchange.headers.get("content-type", ""))
     if model := model_in(exchange.path):
         body = {**body, "model": model}

@@ -64,6 +64,16 @@ def parse_body(raw: bytes, content_type: str) -> dict[str, Any]:
     return _json_object(raw)
 
 
+def is_unsaid_json(raw: bytes, content_type: str) -> bool:
+    """Whether a body is JSON and does not say so: curl calls whatever it sends a form.
+
+    >>> is_unsaid_json(b'{"model": "x"}', "application/x-www-form-urlencoded")
+    True
+    """
+    kind = content_type.partition(";")[0].strip().lower()
+    return kind in ("", "application/x-www-form-urlencoded") and raw.lstrip()[:1] == b"{"
+
+
 def with_model(body: Mapping[str, Any], model: str) -> bytes:
     """The same body, asking for another model."""
     return orjson.dumps({**body, "model": model})

@@ -45,6 +45,13 @@ class Exchange:
     def dialect(self) -> Dialect:
         return dialect_of(self.path, self.headers)
 
+    def set_header(self, name: str, value: str) -> None:
+        """Have the request say something else, or what it did not say."""
+        raw = name.encode("latin-1")
+        others = [pair for pair in self.header_pairs if pair[0] != raw]
+        self.header_pairs = [*others, (raw, value.encode("latin-1"))]
+        self.headers[name] = value
+
     async def start(self, status: int, headers: Pairs) -> None:
         self.started = True
         lane = header_pairs([("x-ccproxy-lane", self.lane)]) if self.lane else []

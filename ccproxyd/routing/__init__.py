@@ -2,7 +2,9 @@
 
     media      what an image or a PDF costs
     content    what a model reads of a body, piece by piece
-    tokens     how many tokens that is, each piece counted once
+    memory     numbers by hashes, and not too many of them
+    prefixes   how far a body is one that has been counted
+    tokens     how many tokens a body is, each piece counted once
     request    the body with its facts, which rules ask for
     rules      the rules, and what one of your own is made of
     sticky     which conversations stay on their label

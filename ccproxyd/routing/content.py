@@ -14,13 +14,17 @@ The tables below say which fields of which block are read, and how. A block that
 gives its strings, whatever they are called, but never base64. Bodies are hostile: a field of a
 wrong type is an absent one, and nesting beyond any sense is read flat.
 
-Every request is walked whole, a conversation of hundreds of turns included, so the walk does little
-for each block; texts, the commonest of them, are taken without a look at the table.
+A body is a conversation, which grows, in a frame of instructions and tools, which seldom changes;
+the two can be read apart. The walk over a conversation may begin behind the messages that somebody
+has counted already. What is left of them is the names of the tools that they refer to, and of these
+only hashes, since a count is remembered and a text never is. The walk does little for each block:
+texts, messages and the results of tools, the commonest of them, are taken without a look at the
+table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 import orjson
@@ -31,6 +35,8 @@ from ccproxyd.routing.media import PAGE_TOKENS, UNKNOWN_IMAGE_TOKENS, image_toke
 UNKNOWN_MEDIA_TOKENS: Final = UNKNOWN_IMAGE_TOKENS
 """Audio, video and whatever comes next."""
 
+INSTRUCTIONS: Final = ("system", "instructions")
+TOOLS: Final = ("tools", "functions")
 IMAGE_TYPES: Final = frozenset({"image", "image_url", "input_image"})
 
 _MAX_DEPTH: Final = 16
@@ -42,12 +48,12 @@ _OPAQUE: Final = frozenset(
 
 @define
 class Content:
-    """What has been read, and which tools it refers to."""
+    """What has been read, and the hashes of the names of the tools that it refers to."""
 
     texts: list[str] = Factory(list)
     values: list[bytes] = Factory(list)
     tokens: int = 0
-    tools_referenced: set[str] = Factory(set)
+    tools_referenced: set[int] = Factory(set)
 
 
 _Reader = Callable[[Any, Content, int], None]
@@ -59,12 +65,35 @@ def read(body: Mapping[str, Any]) -> Content:
     >>> read({"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 10}).texts
     ['Hello']
     """
-    content = Content()
-    for field in ("system", "instructions", "messages", "input", "prompt"):
-        _read(body.get(field), content, 0)
-    for field in ("tools", "functions"):
-        _read_tools(body.get(field), content)
+    content = read_conversation(body)
+    _read_frame(body, content)
     return content
+
+
+def read_conversation(
+    body: Mapping[str, Any], first_message: int = 0, tools_referenced: Collection[int] = ()
+) -> Content:
+    """What is said, but for the messages before the first that counts, and what those refer to."""
+    content = Content(tools_referenced=set(tools_referenced))
+    messages = body.get("messages")
+    _read(messages[first_message:] if isinstance(messages, list) else messages, content, 0)
+    for field in ("input", "prompt"):
+        _read(body.get(field), content, 0)
+    return content
+
+
+def read_frame(body: Mapping[str, Any], tools_referenced: Collection[int]) -> Content:
+    """The instructions and tools around a conversation that refers to these."""
+    content = Content(tools_referenced=set(tools_referenced))
+    _read_frame(body, content)
+    return content
+
+
+def _read_frame(body: Mapping[str, Any], content: Content) -> None:
+    for field in INSTRUCTIONS:
+        _read(body.get(field), content, 0)
+    for field in TOOLS:
+        _read_tools(body.get(field), content)
 
 
 def texts(value: Any) -> list[str]:
@@ -88,16 +117,15 @@ def count_images(value: Any) -> int:
     while waiting:
         item = waiting.pop()
         if isinstance(item, list):
-            waiting.extend(item)
+            waiting += item
         elif isinstance(item, dict):
-            found += _is_image(item)
-            waiting.extend(item.get(field) for field in ("content", "output"))
+            kind = item.get("type")
+            found += isinstance(kind, str) and kind in IMAGE_TYPES
+            if "content" in item:
+                waiting.append(item["content"])
+            if "output" in item:
+                waiting.append(item["output"])
     return found
-
-
-def _is_image(block: dict[str, Any]) -> bool:
-    kind = block.get("type")
-    return isinstance(kind, str) and kind in IMAGE_TYPES
 
 
 def _read(value: Any, content: Content, depth: int) -> None:
@@ -115,14 +143,21 @@ def _read(value: Any, content: Content, depth: int) -> None:
 def _read_items(items: list[Any], content: Content, depth: int) -> None:
     for item in items:
         if isinstance(item, dict):
-            if item.get("type") == "text" and isinstance(text := item.get("text"), str):
+            kind = item.get("type")
+            if kind == "text" and isinstance(text := item.get("text"), str):
                 content.texts.append(text)
+            elif kind == "tool_result" or (kind is None and _is_plain_message(item)):
+                _read(item.get("content"), content, depth)
             else:
                 _read_block(item, content, depth)
         elif type(item) is int:
             content.tokens += 1
         else:
             _read(item, content, depth)
+
+
+def _is_plain_message(item: dict[str, Any]) -> bool:
+    return len(item) == 2 and "role" in item and "content" in item
 
 
 def _read_block(block: dict[str, Any], content: Content, depth: int) -> None:
@@ -179,7 +214,7 @@ def _read_call(value: Any, content: Content, _depth: int) -> None:
 def _read_reference(value: Any, content: Content, _depth: int) -> None:
     if isinstance(value, str):
         content.texts.append(value)
-        content.tools_referenced.add(value)
+        content.tools_referenced.add(hash(value))
 
 
 def _read_image(value: Any, content: Content, _depth: int) -> None:
@@ -224,7 +259,7 @@ def _read_tools(tools: Any, content: Content) -> None:
 
 def _is_deferred(tool: dict[str, Any], content: Content) -> bool:
     return tool.get("defer_loading") is True and not (
-        isinstance(tool.get("name"), str) and tool["name"] in content.tools_referenced
+        isinstance(tool.get("name"), str) and hash(tool["name"]) in content.tools_referenced
     )
 
 

@@ -22,7 +22,7 @@ import orjson
 from attrs import frozen
 
 from ccproxyd.routing.content import count_images, texts
-from ccproxyd.routing.tokens import TokenCounter
+from ccproxyd.routing.tokens import Tally, TokenCounter
 
 EFFORTS: Final = ("minimal", "low", "medium", "high", "xhigh", "max")
 """In ascending order; `minimal` is OpenAI's, `max` Anthropic's."""
@@ -103,12 +103,14 @@ class Request(Mapping[str, Any]):
         path: str = "/v1/messages",
         counter: TokenCounter | None = None,
         call_type: str | None = None,
+        raw: bytes = b"",
     ) -> None:
         self.body: Mapping[str, Any] = body if isinstance(body, Mapping) else {}
         self.headers: Mapping[str, str] = {name.lower(): value for name, value in headers.items()}
         self.path = path
         self.call_type = call_type_of(path) if call_type is None else call_type
-        self._counter = counter
+        self._counter = TokenCounter() if counter is None else counter
+        self._raw = raw
 
     def __getitem__(self, key: str) -> Any:
         return self.body[key]
@@ -140,19 +142,20 @@ class Request(Mapping[str, Any]):
     @cached_property
     def token_count(self) -> int:
         """Of the input. Without a counter given, nothing is remembered of the last request."""
-        counter = TokenCounter() if self._counter is None else self._counter
-        return counter.count(self.body)
+        return self._counter.finish(self._tally)
 
     def counts_within(self, limit: int) -> bool:
         """Count the tokens now, unless more than `limit` characters are new; whether it was done.
 
-        The one walk over the body is then kept for the rules.
+        If not, `token_count` goes on from here, in whatever thread.
         """
-        counter = TokenCounter() if self._counter is None else self._counter
-        tokens = counter.count_within(self.body, limit)
-        if tokens is not None:
-            self.__dict__["token_count"] = tokens
-        return tokens is not None
+        if self._tally.new_characters > limit:
+            return False
+        return self.token_count >= 0
+
+    @cached_property
+    def _tally(self) -> Tally:
+        return self._counter.begin(self.body, self._raw)
 
     @cached_property
     def session_id(self) -> str | None:
@@ -176,10 +179,14 @@ class Request(Mapping[str, Any]):
     @cached_property
     def tools(self) -> tuple[Tool, ...]:
         """The declared tools, in order, those without a name left out."""
-        declared = [*_list(self.body.get("tools")), *_list(self.body.get("functions"))]
-        found = tuple(tool for tool in map(_tool, declared) if tool.name)
-        searches = isinstance(self.body.get("web_search_options"), dict)
-        return (*found, Tool("web_search", "web_search")) if searches else found
+        return tuple(self.each_tool())
+
+    def each_tool(self) -> Iterator[Tool]:
+        """The same one by one, since the first often tells enough, and there may be a hundred."""
+        for field in ("tools", "functions"):
+            yield from (tool for tool in map(_tool, _list(self.body.get(field))) if tool.name)
+        if isinstance(self.body.get("web_search_options"), dict):
+            yield Tool("web_search", "web_search")
 
     @cached_property
     def tools_declared(self) -> tuple[str, ...]:

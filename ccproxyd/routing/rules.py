@@ -351,7 +351,7 @@ def _kinds_about(request: Request) -> Iterator[str]:
     if forced is not None:
         named = [tool for tool in request.tools if tool.name == forced]
         return _kinds_of(named or [Tool(forced)])
-    if _may_call(request) and all(map(_is_providers, request.tools)):
+    if _may_call(request) and all(map(_is_providers, request.each_tool())):
         return _kinds_of(request.tools)
     return iter(())
 

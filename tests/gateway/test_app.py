@@ -178,6 +178,25 @@ ccproxy:
     assert [told(one, worker) for one in worker.requests] == ["claude-haiku-4-5", "think", "think"]
 
 
+async def test_what_was_counted_of_a_conversation_is_passed_over(tmp_path, worker, monkeypatch):
+    ours = "ccproxy: {rules: [{label: think, rule: TokenCountRule, params: {threshold: 9}}]}"
+    passed_over = []
+    async with open_house(write_config(tmp_path, ours), worker.address) as house:
+        begin = house.app.counter.begin
+
+        def noted(body, raw):
+            tally = begin(body, raw)
+            passed_over.append(tally.known.mark.messages)
+            return tally
+
+        monkeypatch.setattr(house.app.counter, "begin", noted)
+        said = [{"role": "user", "content": f"{number} word " * 100} for number in range(100)]
+        for length in (98, 100):
+            await call(asking(messages=said[:length])).to(house.app)
+    assert passed_over[0] == 0
+    assert 50 < passed_over[1] < 100
+
+
 async def test_what_cannot_be_counted_is_decided_without(tmp_path, worker, monkeypatch):
     def broken(*_):
         raise CcproxydError("the tokenizer is damaged")

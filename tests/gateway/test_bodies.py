@@ -5,7 +5,13 @@ import pytest
 
 from ccproxyd.errors import ProxyError, ValidationError
 from ccproxyd.gateway import bodies
-from ccproxyd.gateway.bodies import ClientGoneError, parse_body, read_body, with_model
+from ccproxyd.gateway.bodies import (
+    ClientGoneError,
+    is_unsaid_json,
+    parse_body,
+    read_body,
+    with_model,
+)
 
 FORM = (
     b'--XX\r\nContent-Disposition: form-data; name="model"\r\n\r\nwhisper\r\n'
@@ -103,3 +109,18 @@ def test_an_urlencoded_form_is_read():
 def test_a_body_can_ask_for_another_model():
     raw = with_model({"model": "a", "messages": ["é"]}, "b")
     assert orjson.loads(raw) == {"model": "b", "messages": ["é"]}
+
+
+@pytest.mark.parametrize(
+    ("raw", "content_type", "unsaid"),
+    [
+        (b' {"a": 1}', "application/x-www-form-urlencoded", True),
+        (b'{"a": 1}', "", True),
+        (b'{"a": 1}', "application/json", False),
+        (b'{"a": 1}', "multipart/form-data; boundary=x", False),
+        (b"a=1", "application/x-www-form-urlencoded", False),
+        (b"", "", False),
+    ],
+)
+def test_json_that_does_not_say_so_is_known(raw: bytes, content_type: str, unsaid: bool) -> None:
+    assert is_unsaid_json(raw, content_type) is unsaid

@@ -1,19 +1,25 @@
 """Counting: the incremental count is the plain one, and the text count is LiteLLM's."""
 
+import functools
 import hashlib
+import json
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import orjson
 import pytest
+import tiktoken
+import tiktoken_ext.openai_public as openai_public
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ccproxyd.errors import CcproxydError
-from ccproxyd.routing import tokens
+from ccproxyd.routing import prefixes, tokens
 from ccproxyd.routing.tokens import (
     TokenCounter,
     find_encodings,
@@ -42,15 +48,25 @@ def recount(body: Any) -> Any:
     return orjson.loads(orjson.dumps(body))
 
 
+@functools.cache
+def tiktokens_own() -> tiktoken.Encoding:
+    """cl100k_base as tiktoken makes it, but of ranks that are here."""
+    ranks = load_encoding().encoding._mergeable_ranks
+    with patch.object(openai_public, "load_tiktoken_bpe", lambda *_, **__: ranks):
+        return tiktoken.Encoding(**openai_public.cl100k_base())
+
+
 class Recording:
     """An encoding of one token a character that remembers what it was asked."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.calls = 0
 
-    def encode_ordinary(self, text: str) -> list[int]:
-        self.asked.append(text)
-        return [0] * len(text)
+    def lengths(self, texts: Sequence[str]) -> list[int]:
+        self.calls += 1
+        self.asked.extend(texts)
+        return list(map(len, texts))
 
 
 # -- what a count is
@@ -130,14 +146,24 @@ def test_a_moved_cache_mark_changes_nothing() -> None:
     assert encoding.asked == ["Hi"]
 
 
-def test_pending_is_the_length_of_what_is_new() -> None:
-    counter = TokenCounter(Recording())
-    body = {**saying("first"), "tools": [{"name": "f", "input_schema": {}}]}
-    assert counter.pending(body) == len("first") + len("f") + len("{}")
-    assert counter.pending(body) == 8
-    counter.count(recount(body))
-    assert counter.pending(body) == 0
-    assert counter.pending(saying("first", "third")) == 5
+def test_a_count_that_has_begun_knows_how_much_is_new() -> None:
+    encoding = Recording()
+    counter = TokenCounter(encoding)
+    body = {**saying("first", "first"), "tools": [{"name": "f", "input_schema": {}}]}
+    assert counter.begin(body).new_characters == len("first") + len("f") + len("{}")
+    assert encoding.asked == []
+    assert counter.finish(counter.begin(recount(body))) == 13
+    assert counter.begin(body).new_characters == 0
+    assert counter.begin(saying("first", "third")).new_characters == 5
+
+
+def test_a_count_is_finished_with_what_it_began_with() -> None:
+    """Whatever has been remembered or forgotten in between."""
+    counter = TokenCounter(Recording(), capacity=2)
+    counter.count(saying("known"))
+    tally = counter.begin(saying("known", "new"))
+    counter.count(saying("other", "things", "new"))
+    assert counter.finish(tally) == len("known") + len("new")
 
 
 def test_the_memory_is_bounded() -> None:
@@ -238,9 +264,98 @@ def test_any_conversation_is_counted_alike_as_it_grows(body: dict[str, Any], cap
     counter = TokenCounter(capacity=capacity)
     for end in range(len(body["messages"]) + 1):
         grown = {**body, "messages": body["messages"][:end]}
-        pending = counter.pending(grown)
         assert counter.count(grown) == full_count(grown)
-        assert pending >= 0
+
+
+def compact(body: Any) -> bytes:
+    return orjson.dumps(body)
+
+
+def spacious(body: Any) -> bytes:
+    return json.dumps(body).encode()
+
+
+def indented(body: Any) -> bytes:
+    return json.dumps(body, indent=2, ensure_ascii=False).encode()
+
+
+def contents_first(body: Any) -> bytes:
+    return orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
+
+
+def messages_last(body: Any) -> bytes:
+    return orjson.dumps({**{key: body[key] for key in reversed(body)}, "z": {"messages": [{}]}})
+
+
+WRITERS = [compact, spacious, indented, contents_first, messages_last]
+
+nested = st.recursive(
+    st.none() | st.integers(-9, 9) | st.text('ab\\"é→[]{},', max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.fixed_dictionaries({"role": inner}, optional={"messages": inner, "content": inner})
+        | st.fixed_dictionaries({"messages": st.lists(inner, max_size=2)})
+    ),
+    max_leaves=5,
+)
+reference = st.builds(
+    lambda name: {"type": "tool_reference", "tool_name": name}, st.sampled_from("fgh")
+)
+plain_block = st.one_of(
+    st.builds(lambda said: {"type": "text", "text": said}, st.text(max_size=30)),
+    st.builds(lambda given: {"type": "tool_use", "name": "f", "input": given}, nested),
+    st.builds(lambda found: {"type": "tool_result", "content": [found]}, reference),
+    st.just({"type": "image", "source": {"data": "iVBORw0KGgo"}}),
+    nested,
+)
+plain_message = st.builds(
+    lambda role, content: {"role": role, "content": content},
+    st.sampled_from(["user", "assistant"]),
+    st.lists(plain_block, max_size=3) | st.text(max_size=30),
+)
+deferred = [{"name": name, "description": f"{name} {name}", "defer_loading": True} for name in "fg"]
+
+
+@settings(max_examples=200, deadline=None, database=None)
+@given(
+    st.lists(plain_message | nested, min_size=1, max_size=12),
+    st.sampled_from(WRITERS),
+    st.integers(16, 200),
+    st.integers(0, 4),
+)
+def test_any_conversation_is_counted_alike_by_its_bytes(
+    messages: list[Any], write: Callable[[Any], bytes], chunk: int, kept: int
+) -> None:
+    """As it grows, as it is cut back, and as one of its messages is another than it was."""
+    counter = TokenCounter(Recording())
+    edited = [*messages[:kept], {"role": "user", "content": "edited"}, *messages[kept + 1 :]]
+    turns = [messages[: end + 1] for end in range(len(messages))]
+    with patch.object(prefixes, "CHUNK_BYTES", chunk):
+        for turn in [*turns, edited, messages[:kept], messages]:
+            raw = write({"model": "m", "messages": turn, "tools": deferred, "system": "Be brief."})
+            body = orjson.loads(raw)
+            assert counter.count(body, raw) == full_count(body, Recording())
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_a_long_conversation_is_counted_alike_by_its_bytes(write: Callable[[Any], bytes]) -> None:
+    counter = TokenCounter()
+    messages = long_conversation(120_000, 30)
+    for end in range(2, len(messages) + 1, 4):
+        raw = write(main_body(*messages[:end]))
+        body = orjson.loads(raw)
+        assert counter.count(body, raw) == full_count(body)
+
+
+def test_a_tool_that_a_message_long_ago_refers_to_is_still_counted() -> None:
+    """Though that message is not read any more."""
+    opening = {"role": "user", "content": [{"type": "tool_reference", "tool_name": "f"}]}
+    body = {**saying(*["said " * 200] * 40), "tools": deferred}
+    body["messages"].insert(0, opening)
+    raw = orjson.dumps(body)
+    counter = TokenCounter()
+    assert [counter.count(orjson.loads(raw), raw) for _ in range(2)] == [full_count(body)] * 2
+    assert counter.begin(orjson.loads(raw), raw).known.mark.messages > 1
 
 
 # -- the encoding
@@ -261,10 +376,28 @@ def test_the_encoding_is_found_without_importing_litellm(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_encoding_is_tiktokens_own() -> None:
-    import tiktoken_ext.openai_public as public
+def test_many_chunks_go_into_one_call() -> None:
+    encoding = Recording()
+    TokenCounter(encoding).count(saying("a" * 50_000, "b" * 14_000, *map(str, range(50))))
+    assert encoding.calls == 2
 
-    source = Path(public.__file__).read_text(encoding="utf-8")
+
+@settings(max_examples=300, deadline=None, database=None)
+@given(st.lists(st.text(max_size=60) | st.text("a1'\u00e9 \t\r\n\x1c._\ud800", max_size=60)))
+def test_words_are_cut_as_tiktoken_cuts_them(texts: list[str]) -> None:
+    """Though its pattern is put in another way, and many texts are encoded by one call."""
+    theirs = tiktokens_own()
+    assert load_encoding().lengths(texts) == [len(theirs.encode_ordinary(text)) for text in texts]
+
+
+@pytest.mark.parametrize("said", EVIL_TEXTS.values(), ids=EVIL_TEXTS)
+def test_an_evil_text_is_cut_as_tiktoken_cuts_it(said: str) -> None:
+    short = said[:5000]
+    assert load_encoding().lengths([short]) == [len(tiktokens_own().encode_ordinary(short))]
+
+
+def test_the_encoding_is_tiktokens_own() -> None:
+    source = Path(openai_public.__file__).read_text(encoding="utf-8")
     assert tokens._CL100K_SHA256 in source
     url = "https://openaipublic.blob.core.windows.net/encodings/cl100k_base.tiktoken"
     name = hashlib.sha1(url.encode(), usedforsecurity=False).hexdigest()

@@ -93,13 +93,13 @@ async def test_the_rules_see_the_requests_path_and_headers(standalone):
 async def test_a_long_conversation_is_counted_in_a_thread(standalone, monkeypatch):
     policy = standalone.RulePolicy(table(rule(TokenCountRule(1000))))
     threads = []
-    count = policy._counter.count
+    finish = policy._counter.finish
 
-    def recording(body):
+    def recording(tally):
         threads.append(threading.current_thread())
-        return count(body)
+        return finish(tally)
 
-    monkeypatch.setattr(policy._counter, "count", recording)
+    monkeypatch.setattr(policy._counter, "finish", recording)
     messages = [{"role": "user", "content": "many words " * 5000}]
     assert (await policy.decide(data(messages=messages))).label == "think"
     assert threads[0] is not threading.main_thread()

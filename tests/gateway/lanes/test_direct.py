@@ -115,6 +115,14 @@ async def test_the_clients_headers_go_along_and_its_credentials_do_not(tmp_path)
         assert not {"cookie", "x-forwarded-for", "x-ccproxy-label", "authorization"} & set(sent)
 
 
+async def test_json_that_curl_calls_a_form_is_json(tmp_path):
+    headers = {"content-type": "application/x-www-form-urlencoded"}
+    async with opened(tmp_path) as (house, provider):
+        answer = await asked(house.app, asking(thinking=THINKING), headers=headers)
+        assert answer.header("x-ccproxy-label") == "think"
+        assert provider.requests[0].headers["content-type"] == "application/json"
+
+
 async def test_a_client_that_names_no_version_gets_the_usual_one(tmp_path):
     async with opened(tmp_path) as (house, provider):
         await asked(house.app)
