@@ -137,13 +137,20 @@ def check_labels(
     Raises:
         ConfigError: the first label that is no `model_name`, no alias of one, and fits no wildcard.
     """
+    check_names(((f"{rule.path}.label", rule.label) for rule in rules), targets, aliases)
+
+
+def check_names(
+    labels: Iterable[tuple[str, str]], targets: Iterable[Target], aliases: Mapping[str, str]
+) -> None:
+    """The same for labels that stand anywhere else, each with its field's path."""
     table = RoutingTable(targets=tuple(targets), aliases=aliases)
     router = ModelRouter(table)
     names = [*(target.name for target in table.targets), *aliases]
-    for rule in rules:
-        if router.target_of(rule.label) is None:
-            reason = f"{rule.label!r} is no model_name of {FILE}"
-            raise ConfigError(f"{rule.path}.label", reason, did_you_mean(rule.label, names))
+    for path, label in labels:
+        if router.target_of(label) is None:
+            reason = f"{label!r} is no model_name of {FILE}"
+            raise ConfigError(path, reason, did_you_mean(label, names))
 
 
 def _has_database(document: Document) -> bool:
