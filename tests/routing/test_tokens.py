@@ -166,6 +166,34 @@ def test_a_count_is_finished_with_what_it_began_with() -> None:
     assert counter.finish(tally) == len("known") + len("new")
 
 
+def test_instructions_and_tools_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    body = shape("simple-01").body
+    counter = TokenCounter()
+    counted = counter.count(recount(body))
+    with monkeypatch.context() as patched:
+        patched.setattr(tokens, "read_frame", lambda *_: pytest.fail("read again"))
+        assert counter.count(recount(body)) == counted
+    changed = {**body, "tools": body["tools"][1:]}
+    assert counter.count(recount(changed)) == full_count(changed) < counted
+
+
+def test_a_deferred_tool_is_counted_from_the_turn_on_that_refers_to_it() -> None:
+    """In a frame that stays the same."""
+    counter = TokenCounter()
+    reference = {"role": "user", "content": [{"type": "tool_reference", "tool_name": "f"}]}
+    before = {**saying("Hi"), "tools": deferred}
+    after = {**before, "messages": [*before["messages"], reference]}
+    for body in (before, after, before, after):
+        assert counter.count(recount(body)) == full_count(body)
+    assert full_count(after) > full_count(before) + 1
+
+
+def test_what_is_no_json_around_a_conversation_is_counted_all_the_same() -> None:
+    """LiteLLM's own handler may be given anything."""
+    body = {**saying("Hi"), "system": ["Be brief.", object()]}
+    assert TokenCounter().count(body) == full_count(body) > 1
+
+
 def test_the_memory_is_bounded() -> None:
     counter = TokenCounter(Recording(), capacity=10)
     for number in range(100):
