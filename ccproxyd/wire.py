@@ -90,8 +90,9 @@ class Wire(asyncio.Protocol):
 
     def _flush(self) -> None:
         """What was gathered goes before anything later."""
-        if self._gathered and self._transport is not None:
-            self._transport.write(b"".join(self._gathered))
+        transport = self._transport
+        if self._gathered and transport is not None and not transport.is_closing():
+            transport.write(b"".join(self._gathered))
         self._gathered.clear()
         self._gathered_bytes = 0
 

@@ -93,6 +93,15 @@ async def test_a_wire_that_is_closed_loses_nothing() -> None:
         assert daemon.recv(100) == b'{"kind":"finished"}\n'
 
 
+async def test_what_was_gathered_for_an_end_that_is_gone_is_nobodys() -> None:
+    gateway = End()
+    async with against_a_socket(gateway) as daemon:
+        gateway.wire.send({"kind": "finished"})
+        daemon.close()
+        await gateway.wire.closed.wait()
+        gateway.wire.close()
+
+
 async def test_messages_arrive_in_their_order() -> None:
     async with pair() as (daemon, gateway):
         for number in range(100):

@@ -179,14 +179,7 @@ class Request(Mapping[str, Any]):
     @cached_property
     def tools(self) -> tuple[Tool, ...]:
         """The declared tools, in order, those without a name left out."""
-        return tuple(self.each_tool())
-
-    def each_tool(self) -> Iterator[Tool]:
-        """The same one by one, since the first often tells enough, and there may be a hundred."""
-        for field in ("tools", "functions"):
-            yield from (tool for tool in map(_tool, _list(self.body.get(field))) if tool.name)
-        if isinstance(self.body.get("web_search_options"), dict):
-            yield Tool("web_search", "web_search")
+        return tuple(each_tool(self.body))
 
     @cached_property
     def tools_declared(self) -> tuple[str, ...]:
@@ -260,6 +253,14 @@ def call_type_of(path: str) -> str:
     plain = path.partition("?")[0].rstrip("/")
     fitting = [(ending, name) for ending, name in _CALL_TYPES if plain.endswith(ending)]
     return max(fitting, key=lambda pair: len(pair[0]), default=("", ""))[1]
+
+
+def each_tool(body: Mapping[str, Any]) -> Iterator[Tool]:
+    """The same one by one, since the first often tells enough, and there may be a hundred."""
+    for field in ("tools", "functions"):
+        yield from (tool for tool in map(_tool, _list(body.get(field))) if tool.name)
+    if isinstance(body.get("web_search_options"), dict):
+        yield Tool("web_search", "web_search")
 
 
 def _text(value: Any) -> str | None:

@@ -31,7 +31,7 @@ from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import Any, Final
 
-from ccproxyd.routing.request import EFFORTS, THINKING_TYPES, Request, Tool
+from ccproxyd.routing.request import EFFORTS, THINKING_TYPES, Request, Tool, each_tool
 
 WHERE: Final = ("request", "used", "declared")
 
@@ -351,7 +351,7 @@ def _kinds_about(request: Request) -> Iterator[str]:
     if forced is not None:
         named = [tool for tool in request.tools if tool.name == forced]
         return _kinds_of(named or [Tool(forced)])
-    if _may_call(request) and all(map(_is_providers, request.each_tool())):
+    if _may_call(request) and all(map(_is_providers, each_tool(request))):
         return _kinds_of(request.tools)
     return iter(())
 

@@ -19,7 +19,7 @@ from collections import OrderedDict
 from attrs import frozen
 
 from ccproxyd.routing.content import texts
-from ccproxyd.routing.request import Request
+from ccproxyd.routing.request import Request, each_tool
 
 _Key = tuple[str, str, str, int]
 
@@ -83,7 +83,7 @@ class StickyTable:
 def _key_of(request: Request, label: str) -> _Key | None:
     if request.session_id is None:
         return None
-    has_client_tools = any(not tool.type for tool in request.each_tool())
+    has_client_tools = any(not tool.type for tool in each_tool(request))
     opening = 0 if has_client_tools else _opening_of(request)
     return request.session_id, request.agent_id or "", label, opening
 
