@@ -77,6 +77,24 @@ class Lane(Message):
 
 
 @frozen
+class Standing(Message):
+    """How much of a budget is used."""
+
+    scope: str = ""
+    """total | label"""
+    label: str | None = None
+    period: str = ""
+    """day | month"""
+    limit_usd: float = 0.0
+    spent_usd: float = 0.0
+    share: float = 0.0
+    level: str = ""
+    """ok | warning | exceeded"""
+    unpriced_requests: int = 0
+    resets: str = ""
+
+
+@frozen
 class LastReload(Message):
     ok: bool = True
     generation: int = 0
@@ -106,5 +124,8 @@ class Status(Message):
     last_reload: LastReload | None = None
     template: Process | None = None
     rule_errors: Mapping[str, int] = field(factory=dict)
-    """How often each rule raised, by its label."""
+    """How often each rule raised, by its place in the config."""
+    hook_errors: Mapping[str, int] = field(factory=dict)
+    """How often each hook failed, or moderation, by its place in the config."""
+    budgets: tuple[Standing, ...] = ()
     warnings: tuple[str, ...] = ()

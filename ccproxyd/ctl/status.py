@@ -8,7 +8,7 @@ from typing import Any
 
 from ccproxyd.control.client import NotPermittedError, NotRunningError
 from ccproxyd.control.errors import ControlError
-from ccproxyd.control.status import Gateway, Lane, LastReload, Status, Worker
+from ccproxyd.control.status import Gateway, Lane, LastReload, Standing, Status, Worker
 from ccproxyd.ctl import STATUS_NOT_RUNNING, STATUS_UNKNOWN
 from ccproxyd.ctl.printing import (
     address,
@@ -146,8 +146,17 @@ def _history(found: Status) -> Pairs:
         yield "last exit", found.last_exit
     if found.last_reload:
         yield "last reload", _last_reload(found.last_reload)
+    for one in found.budgets:
+        yield "budget", _budget(one)
     for label, count in found.rule_errors.items():
         yield "rule errors", f"{label}: {plural(count, 'error')}"
+    for path, count in found.hook_errors.items():
+        yield "hook errors", f"{path}: {plural(count, 'error')}"
+
+
+def _budget(one: Standing) -> str:
+    whose = f" for {one.label}" if one.label else ""
+    return f"{one.spent_usd:.2f} of {one.limit_usd:g} USD a {one.period}{whose} ({one.share:.0%})"
 
 
 def _gateway(gateway: Gateway | None) -> str:

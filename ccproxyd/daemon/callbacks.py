@@ -124,6 +124,6 @@ class WorkerCallbacks(_Callbacks):
             case "ready":
                 self.generation.models = frozenset(message["models"])
             case "priced":
-                self.house.stats.priced(message)
+                self.house.heard_priced(message)
             case "heartbeat":
                 self.house.check_memory(self.generation, self.rendering, life)

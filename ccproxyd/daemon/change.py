@@ -217,6 +217,7 @@ async def _commit(
         if not answer["ok"]:
             raise CcproxydError(answer["error"]["reason"])
     house.loaded = loaded
+    house.purse.take(loaded)
     if generation is not None:
         house.generations.take_over(generation)
         await house.publish()

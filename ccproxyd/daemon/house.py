@@ -23,10 +23,12 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
+import anyio.to_thread
 from anyio.abc import TaskGroup
 from attrs import define, field, frozen
 
 from ccproxyd import __version__
+from ccproxyd.channel import Message
 from ccproxyd.config.lanes import Lane, lanes_of, needs_litellm
 from ccproxyd.config.load import Loaded
 from ccproxyd.config.settings import Settings
@@ -44,6 +46,7 @@ from ccproxyd.daemon.commands import (
     template_command,
     worker_command,
 )
+from ccproxyd.daemon.purse import Purse
 from ccproxyd.daemon.rendering import Rendering, check_models, new_seal
 from ccproxyd.errors import CcproxydError, ConfigError
 from ccproxyd.notify import Notifier
@@ -123,6 +126,7 @@ class House:
     stats: Stats = field(factory=lambda: Stats(_utc_now()))
     gateways: list[Supervised] = field(factory=list)
     generations: Generations = field(init=False)
+    purse: Purse = field(init=False, repr=False)
     template: Template | None = None
     demo: Supervised | None = None
     last_number: int = 0
@@ -174,6 +178,8 @@ class House:
         async with anyio.create_task_group() as group:
             self.group = group
             self.generations = Generations(group)
+            self.purse = self._open_purse()
+            group.start_soon(self.purse.run)
             group.start_soon(self._bury_strangers)
             await self._start()
             await self.ending.wait()
@@ -181,6 +187,16 @@ class House:
             group.cancel_scope.cancel()
         if self.error is not None:
             raise self.error
+
+    def _open_purse(self) -> Purse:
+        """Before anything could ask for it, so it is waited for, as the config was."""
+        state = self.owned.directories.state
+        return Purse.open(state, self.loaded, self.log, self._tell_gateways)
+
+    def _tell_gateways(self, message: Message) -> None:
+        for gateway in self.gateways:
+            if gateway.child is not None:
+                gateway.child.send(message)
 
     def end(self, error: CcproxydError | None = None) -> None:
         """Begin to stop, because of an error or because somebody asks; the first error is kept."""
@@ -270,6 +286,8 @@ class House:
         """A gateway's first config is the one in force; without it the gateway is of no use."""
         try:
             await self.prepare(child, self.loaded)
+            if self.purse.gate["exceeded"]:
+                child.send(self.purse.gate)
             await child.ask({"kind": "commit"})
         except WireClosedError:
             return
@@ -510,8 +528,14 @@ class House:
 
     def heard_finished(self, message: dict[str, Any]) -> None:
         self.stats.finished(message)
+        self.purse.finished(message)
         if self.loaded.settings.logging.enable_post_api_call:
-            self.log("info", "request", **{name: message.get(name) for name in _LOGGED})
+            told = {name: message.get(name) for name in _LOGGED}
+            self.log("info", "request", **told, **message.get("facts", {}))
+
+    def heard_priced(self, message: dict[str, Any]) -> None:
+        self.stats.priced(message)
+        self.purse.priced(message)
 
     def complaints(self) -> list[str]:
         """What is not as it should be, for whoever asks how it is."""
@@ -521,7 +545,8 @@ class House:
             for life in lives
             if life.is_degraded
         ]
-        return [*dying, *self._about_litellm(), *self._about_address(), *self._about_lanes()]
+        settings = [*self._about_address(), *self._about_lanes()]
+        return [*dying, *self._about_litellm(), *settings, *self.purse.complaints()]
 
     def _about_lanes(self) -> list[str]:
         if not self.loaded.settings.workers.lazy:
@@ -574,6 +599,7 @@ class House:
             await self._down([worker for _, worker in self.generations.workers()])
             await self._down(self._helpers())
         self.hurry()
+        await self.purse.close()
         self.log("info", "stopped")
 
     async def _down(self, lives: list[Supervised]) -> None:

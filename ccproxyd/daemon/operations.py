@@ -69,6 +69,8 @@ class Operations:
             "last_reload": house.last_reload,
             "template": _process(house.template.life) if house.template else None,
             "rule_errors": house.gateway.vital_signs.get("rule_errors", {}),
+            "hook_errors": house.gateway.vital_signs.get("hook_errors", {}),
+            "budgets": house.purse.to_json(),
             "warnings": [*house.loaded.warnings, *house.complaints()],
         }
 

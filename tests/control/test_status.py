@@ -21,6 +21,8 @@ def test_its_names_are_those_of_the_api() -> None:
         "last_reload",
         "template",
         "rule_errors",
+        "hook_errors",
+        "budgets",
         "warnings",
     ]
 
