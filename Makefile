@@ -14,10 +14,10 @@ PYTHON ?= python3
 BUILD_PYTHON ?= $(PYTHON)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test lint types bench soak format completion lock install uninstall clean
+.PHONY: help venv run test lint types bench bench-decide soak format completion lock install uninstall clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv:  ## the locked packages and ccproxyd itself, in .venv
 	@scripts/setup
@@ -41,8 +41,11 @@ format: venv  ## rewrite the sources as lint wants them
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: venv  ## what deciding a route costs
-	$(BIN)/python scripts/bench_decide.py
+bench: venv  ## ccproxyd beside LiteLLM and other routers: 20 minutes; ARGS=--quick: 3
+	scripts/bench.sh $(ARGS)
+
+bench-decide: venv  ## what deciding a route costs
+	$(BIN)/python scripts/bench_decide.py $(ARGS)
 
 soak: venv  ## reloads, kills and replacements under load; minutes, prints what was lost
 	$(BIN)/python scripts/reload_under_load.py
