@@ -7,6 +7,7 @@ client's mark for a long context behind it. `adapt` fits bodies by these rows.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final, Literal
 
 from attrs import frozen
@@ -147,6 +148,7 @@ _DATE: Final = re.compile(r"-\d{4}-\d\d-\d\d$")
 _ROWS: Final = {family.name: family for family in FAMILIES}
 
 
+@lru_cache(maxsize=256)
 def family_of(model: str) -> Family:
     """The row for a model's id, with or without a date, a provider or the mark `[1m]`.
 
@@ -166,6 +168,7 @@ def family_of(model: str) -> Family:
     return _ROWS.get(f"claude-{kind}-{version}", _NEWER)
 
 
+@lru_cache(maxsize=256)
 def is_same_model(one: str, other: str) -> bool:
     """Whether two ids name one model, as far as `adapt` cares.
 

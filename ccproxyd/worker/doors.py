@@ -26,6 +26,7 @@ from litellm.integrations.custom_logger import CustomLogger
 from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
 from litellm.proxy import proxy_server
 from litellm.proxy._types import LiteLLMRoutes
+from starlette.routing import Match
 
 from ccproxyd.worker import environment
 from ccproxyd.worker.intake import ASGIApp
@@ -170,8 +171,9 @@ def route_table() -> Mapping[str, tuple[str, ...]]:
 def build_routes() -> None:
     """Build the routes, which otherwise happens at the first request and takes 0.7 to 1.7 s of CPU.
 
-    Those of `/v1/messages` are even imported only then. A LiteLLM that has no way to do it now will
-    do it later.
+    Those of `/v1/messages` are even imported only then, and so stand last of nearly a hundred. Each
+    request asks one after the other: to stand first spares it a tenth of its time. A LiteLLM that
+    has no way to do it now will do it later.
     """
     with suppress(ImportError):
         from litellm.proxy._lazy_features import LAZY_FEATURES, register_all_features
@@ -179,5 +181,7 @@ def build_routes() -> None:
         wanted = tuple(one for one in LAZY_FEATURES if one.matches(_WARMED))
         register_all_features(proxy_server.app, wanted)
     scope = {"type": "http", "method": "POST", "path": _WARMED, "root_path": "", "headers": []}
-    for route in proxy_server.app.router.routes:
-        route.matches(dict(scope))
+    routes = proxy_server.app.router.routes
+    fits = [route.matches(dict(scope))[0] is Match.FULL for route in routes]
+    if True in fits:
+        routes.insert(0, routes.pop(fits.index(True)))

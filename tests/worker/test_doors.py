@@ -63,6 +63,15 @@ def test_the_routes_can_be_built_before_a_request(doors, path):
     assert Match.FULL in matches
 
 
+def test_the_route_of_messages_stands_first(doors):
+    doors.build_routes()
+    scope = {"type": "http", "method": "POST", "path": "/v1/messages", "root_path": ""}
+    first = doors.app().router.routes[0]
+    assert first.matches({**scope, "headers": []})[0] is Match.FULL
+    others = {**scope, "path": "/v1/chat/completions", "headers": []}
+    assert first.matches(others)[0] is not Match.FULL
+
+
 def test_the_loaded_models_are_those_that_can_be_asked_for(doors, router):
     assert doors.loaded_models() == ("think", "everything")
 

@@ -133,8 +133,8 @@ async def pass_on(answer: Answer, exchange: Exchange, report: Report, source: st
     report.answering(answer.status)
     await exchange.start(answer.status, answer.headers)
     if answer.whole or answer.status in _BODYLESS or exchange.method == "HEAD":
-        report.usage = usage_of_json(answer.first)
         await exchange.write(answer.first, more=False)
+        report.usage = usage_of_json(answer.first)
     else:
         await _stream(answer, exchange, report, source)
 
@@ -159,8 +159,9 @@ async def _stream(answer: Answer, exchange: Exchange, report: Report, source: st
 
 
 async def _relay(piece: bytes, feed: Callable[[bytes], None], exchange: Exchange) -> None:
-    feed(piece)
+    """What it says of its usage can wait; the client cannot."""
     await exchange.write(piece)
+    feed(piece)
 
 
 def _ignore(_piece: bytes) -> None:
