@@ -4,7 +4,7 @@ Daemon, gateway and workers talk over socketpairs, one JSON object a line, each 
 
     up    ready | failed | heartbeat | decided | finished | priced | idle | wanted | log |
           answer
-    down  prepare | commit | abandon | workers | explain | serve | drain | stop
+    down  prepare | commit | abandon | workers | budgets | explain | serve | drain | stop
 
 A message that wants an answer carries an `id`; its `answer` carries the same one. Nothing blocks
 the request path: when the other end does not read, telemetry beyond a bound is dropped and counted

@@ -2,7 +2,9 @@
 
 Such a module says `from ccproxy.rules import ClassificationRule`, and is to load as it is. So the
 names go into `sys.modules`, where they also stand before a `ccproxy.py` that claude-ccproxy
-generated into the config directory, and before claude-ccproxy itself should it be installed.
+generated into the config directory, and before claude-ccproxy itself should it be installed. The
+errors by which a rule or a hook refuses a request are there as well: it had none, so they are where
+one would look.
 """
 
 from __future__ import annotations
@@ -14,8 +16,10 @@ from typing import Any
 
 from ccproxyd.config.entries import BUILT_IN_HOOKS
 from ccproxyd.config.settings import Settings
+from ccproxyd.errors import ProxyError, Unknown, UpstreamTimeout, ValidationError
 from ccproxyd.routing import BUILT_IN, ClassificationRule, ModelRouter, RequestClassifier
 
+_ERRORS = (ProxyError, UpstreamTimeout, Unknown, ValidationError)
 _MARK = "__alias_of_ccproxyd__"
 
 
@@ -34,6 +38,7 @@ def install_aliases(handler: type | None = None) -> None:
 
 
 def _contents() -> dict[str, dict[str, Any]]:
+    errors = {error.__name__: error for error in _ERRORS}
     return {
         "rules": {"ClassificationRule": ClassificationRule, **BUILT_IN},
         "classifier": {
@@ -42,7 +47,9 @@ def _contents() -> dict[str, dict[str, Any]]:
         },
         "router": {"ModelRouter": ModelRouter},
         "config": {"CCProxyConfig": Settings},
-        "hooks": dict.fromkeys(BUILT_IN_HOOKS, _leave_as_it_is),
+        "hooks": {**dict.fromkeys(BUILT_IN_HOOKS, _leave_as_it_is), **errors},
+        "errors": errors,
+        "exceptions": errors,
     }
 
 

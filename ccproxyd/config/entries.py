@@ -8,6 +8,12 @@
 Parameters are a list of mappings, a list of values, both mixed, one mapping or one value.
 The rules that combine others (AllOf, AnyOf, Not) take them in their parameters under `rules`, each
 with a `rule` and `params` of its own.
+
+    - rule_evaluator              # a built-in hook, or any import path
+    - hook: capture_headers
+      params: {headers: [user-agent]}
+
+Parameters of a hook have names: a mapping, or a list of mappings.
 """
 
 from __future__ import annotations
@@ -29,7 +35,14 @@ BUILT_IN_HOOKS: Final = (
     "forward_apikey",
     "extract_session_id",
     "capture_headers",
+    "request_analyzer",
+    "response_enhancer",
 )
+HOOK_PARAMETERS: Final[Mapping[str, tuple[str, ...]]] = {"capture_headers": ("headers",)}
+"""Of the built-in hooks; the others have none."""
+HARMLESS_HEADERS: Final = ("user-agent", "x-app", "anthropic-version", "anthropic-beta")
+"""What `capture_headers` takes where it names none."""
+_CREDENTIALS: Final = ("auth", "cookie", "credential", "key", "passw", "secret", "token")
 _RULE_PREFIXES: Final = (
     "ccproxy.rules.",
     "ccproxyd.rules.",
@@ -66,6 +79,19 @@ class HookEntry:
     @property
     def is_built_in(self) -> bool:
         return self.hook in BUILT_IN_HOOKS
+
+    def credentials(self) -> tuple[str, ...]:
+        """The headers of `capture_headers` that hold credentials, and are passed over."""
+        return tuple(name for name in self._named() if names_credential(name))
+
+    def headers(self) -> tuple[str, ...]:
+        """Those that it does capture, in lower case."""
+        named = self._named() or HARMLESS_HEADERS
+        return tuple(name.lower() for name in named if not names_credential(name))
+
+    def _named(self) -> tuple[str, ...]:
+        given = self.params.get("headers", ())
+        return (given,) if isinstance(given, str) else tuple(given)
 
 
 DEFAULT_HOOKS: Final = tuple(
@@ -170,6 +196,15 @@ def _merged(mappings: Iterable[Mapping[str, Any]], path: str) -> dict[str, Any]:
     return merged
 
 
+def names_credential(header: str) -> bool:
+    """Whether a header is one that could hold a credential; rather one too many.
+
+    >>> names_credential("X-Api-Key"), names_credential("user-agent")
+    (True, False)
+    """
+    return any(word in header.lower() for word in _CREDENTIALS)
+
+
 def parse_hooks(fields: Fields, key: str) -> tuple[HookEntry, ...]:
     if not fields.has(key):
         return DEFAULT_HOOKS
@@ -187,7 +222,23 @@ def _hook(item: Any, path: str) -> HookEntry:
     fields.finish()
     if args:
         raise fields.error("params", "must be a mapping of names to values")
+    if hook in BUILT_IN_HOOKS:
+        _check_built_in(hook, Fields(params, fields.where("params")))
     return HookEntry(hook, params, path)
+
+
+def _check_built_in(hook: str, params: Fields) -> None:
+    for name in HOOK_PARAMETERS.get(hook, ()):
+        given = params.value(name)
+        named = [given] if isinstance(given, str) else given
+        if given is not None and not _are_texts(named):
+            raise params.error(name, "must be a list of names")
+    params.finish()
+
+
+def _are_texts(value: Any) -> bool:
+    are_texts = isinstance(value, list) and all(isinstance(item, str) for item in value)
+    return are_texts and all(item.strip() for item in value)
 
 
 def _hook_name(hook: str, path: str) -> str:
@@ -195,7 +246,7 @@ def _hook_name(hook: str, path: str) -> str:
     for prefix in _HOOK_PREFIXES:
         if hook.startswith(prefix):
             return _built_in_hook(hook.removeprefix(prefix), path)
-    return hook if "." in hook else _built_in_hook(hook, path)
+    return hook if "." in hook or ":" in hook else _built_in_hook(hook, path)
 
 
 def _built_in_hook(name: str, path: str) -> str:

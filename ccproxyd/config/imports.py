@@ -1,30 +1,28 @@
-"""The user's rules, imported and built; the only place where a config runs code.
+"""What a config says about requests, imported and built: rules, hooks, the moderation's check.
 
 A rule is named by its bare name (`TokenCountRule`), by our path (`ccproxyd.routing.X`), by
 claude-ccproxy's (`ccproxy.rules.X`), or by any import path (`custom_rules.X`, `custom_rules:X`); a
 module in the config directory is found first. A rule of the user's own is any class with
 `evaluate(request, config)`.
 
-Whatever a user's module does wrong becomes one line: the field that names it, the exception, and
-where in the module it came from.
+Rules, hooks and the moderation's check are loaded together, so that a module which they share is
+there once, and so that none of them takes effect unless all of them load.
 """
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
-from typing import Any, Final
+from typing import Any
 
-from ccproxyd.config.aliases import install_aliases
+from attrs import frozen
+
 from ccproxyd.config.entries import bare_name
-from ccproxyd.config.fresh import fresh_modules
+from ccproxyd.config.hooks import Function, OwnHook, load_check, load_hooks
+from ccproxyd.config.importing import describe, find_named, importing, one_line
 from ccproxyd.config.litellm import check_labels
 from ccproxyd.config.load import Loaded
-from ccproxyd.config.modules import local_names
 from ccproxyd.config.settings import FILE, RuleEntry
 from ccproxyd.errors import ConfigError, did_you_mean
 from ccproxyd.routing import (
@@ -36,20 +34,49 @@ from ccproxyd.routing import (
     Target,
 )
 
-_LONGEST_MESSAGE: Final = 300
+
+@frozen
+class Parts:
+    """`hooks` has the user's own alone, by the paths of their entries."""
+
+    routing: RoutingTable
+    hooks: Mapping[str, OwnHook]
+    check: Function | None = None
+
+
+def build_parts(loaded: Loaded, config_dir: Path) -> Parts:
+    """All of it. Everything loads, or nothing is changed.
+
+    Raises:
+        ConfigError: something does not load, by its field; or a label that LiteLLM does not know.
+    """
+    targets, aliases = loaded.litellm.targets(), loaded.litellm.aliases
+    settings = loaded.settings
+    check_labels(settings.rules, targets, aliases)
+    with importing(config_dir, loaded.sources):
+        return Parts(
+            routing=_table(loaded, _rules(settings.rules, config_dir)),
+            hooks=load_hooks(settings.hooks, config_dir.resolve()),
+            check=load_check(settings.moderation, config_dir.resolve()),
+        )
 
 
 def build_table(loaded: Loaded, config_dir: Path) -> RoutingTable:
-    """What the gateway decides by.
+    """What is decided by, for whoever runs no hooks.
 
     Raises:
         ConfigError: a rule that does not load, or a label that LiteLLM does not know.
     """
     targets, aliases = loaded.litellm.targets(), loaded.litellm.aliases
+    rules = build_rules(loaded.settings.rules, config_dir, targets, aliases, loaded.sources)
+    return _table(loaded, rules)
+
+
+def _table(loaded: Loaded, rules: tuple[Rule, ...]) -> RoutingTable:
     return RoutingTable(
-        rules=build_rules(loaded.settings.rules, config_dir, targets, aliases, loaded.sources),
-        targets=targets,
-        aliases=aliases,
+        rules=rules,
+        targets=loaded.litellm.targets(),
+        aliases=loaded.litellm.aliases,
         passthrough=loaded.settings.default_model_passthrough,
         config=loaded.settings,
     )
@@ -72,9 +99,12 @@ def build_rules(
     """
     entries = tuple(entries)
     check_labels(entries, targets, aliases or {})
-    install_aliases()
-    with fresh_modules(config_dir, sources):
-        return tuple(_rule(entry, config_dir.resolve()) for entry in entries)
+    with importing(config_dir, sources):
+        return _rules(entries, config_dir)
+
+
+def _rules(entries: Iterable[RuleEntry], config_dir: Path) -> tuple[Rule, ...]:
+    return tuple(_rule(entry, config_dir.resolve()) for entry in entries)
 
 
 class OwnRule(ClassificationRule):
@@ -119,7 +149,7 @@ def _instance(found: type, entry: RuleEntry, config_dir: Path) -> Classification
 def _why_refused(found: type, error: BaseException, config_dir: Path) -> str:
     """Our own rules say in plain words what is wrong; of others we tell all there is."""
     if found in BUILT_IN.values() and isinstance(error, TypeError | ValueError):
-        return _one_line(error)
+        return one_line(error)
     return f"{found.__name__} cannot be made: {describe(error, config_dir)}"
 
 
@@ -165,8 +195,7 @@ def _find_class(entry: RuleEntry, config_dir: Path) -> type:
     bare = bare_name(entry.rule)
     if bare is not None:
         return _built_in(bare, path)
-    module_name, _, name = entry.rule.replace(":", ".").rpartition(".")
-    found = _attribute(_import(module_name, name, path, config_dir), name, path)
+    found = find_named(entry.rule, path, config_dir)
     if not inspect.isclass(found) or not callable(getattr(found, "evaluate", None)):
         raise ConfigError(path, f"{entry.rule} is no class with evaluate(request, config)")
     if inspect.isabstract(found):
@@ -180,55 +209,3 @@ def _built_in(name: str, path: str) -> type:
         own = "" if hint else "; a rule of your own is named by its module, as in custom_rules.X"
         raise ConfigError(path, f"no built-in rule {name!r}{own}", hint)
     return BUILT_IN[name]
-
-
-def _import(module_name: str, name: str, path: str, config_dir: Path) -> ModuleType:
-    try:
-        return importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise _not_importable(module_name, error, path, config_dir) from error
-        near = did_you_mean(module_name, local_names(config_dir))
-        reason = f"no module {error.name!r} in {config_dir}, and none installed"
-        raise ConfigError(path, reason, f"{near}.{name}" if near else None) from None
-    except (Exception, SystemExit) as error:
-        raise _not_importable(module_name, error, path, config_dir) from error
-
-
-def _not_importable(
-    module_name: str, error: BaseException, path: str, config_dir: Path
-) -> ConfigError:
-    return ConfigError(path, f"cannot import {module_name}: {describe(error, config_dir)}")
-
-
-def _attribute(module: ModuleType, name: str, path: str) -> Any:
-    try:
-        return getattr(module, name)
-    except AttributeError:
-        classes = [key for key, value in vars(module).items() if inspect.isclass(value)]
-        reason = f"module {module.__name__} has no class {name!r}"
-        raise ConfigError(path, reason, did_you_mean(name, classes)) from None
-
-
-def describe(error: BaseException, config_dir: Path) -> str:
-    """An exception of a user's module as one line: type, message, file and line."""
-    message = _one_line(error)
-    told = f"{type(error).__name__}: {message}" if message else type(error).__name__
-    place = _place(error, config_dir)
-    return f"{told} ({place})" if place else told
-
-
-def _one_line(error: BaseException) -> str:
-    text = error.msg if isinstance(error, SyntaxError) else str(error)
-    return " ".join(text.split())[:_LONGEST_MESSAGE]
-
-
-def _place(error: BaseException, config_dir: Path) -> str | None:
-    """The innermost place in the user's own modules, as `file:line`."""
-    places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
-    if isinstance(error, SyntaxError) and error.filename:
-        places.append((error.filename, error.lineno))
-    for file, line in reversed(places):
-        if Path(file).is_relative_to(config_dir):
-            return f"{Path(file).relative_to(config_dir)}:{line}"
-    return None

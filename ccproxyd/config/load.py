@@ -21,12 +21,13 @@ import hashlib
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
 import orjson
-from attrs import frozen
+from attrs import evolve, frozen
 
 from ccproxyd.config import litellm as litellm_file
 from ccproxyd.config import settings as settings_file
@@ -38,6 +39,7 @@ from ccproxyd.config.environment import (
     parse_env_file,
     references,
 )
+from ccproxyd.config.fallbacks import labels_of, with_fallbacks
 from ccproxyd.config.includes import Merged, merge_includes
 from ccproxyd.config.litellm import MASTER_KEY_NAME, LiteLLMConfig, check_labels, check_names
 from ccproxyd.config.modules import dotted_names, local_files
@@ -127,7 +129,9 @@ def load(config_dir: Path, environ: Mapping[str, str]) -> Loaded:
     settings = Settings.parse(ours)
     litellm = LiteLLMConfig.parse(merged.document, environ=everything, origins=merged.origins)
     check_labels(settings.rules, litellm.targets(), litellm.aliases)
-    check_names(settings.budgets.labels(), litellm.targets(), litellm.aliases)
+    labels = chain(settings.budgets.labels(), labels_of(settings.fallbacks))
+    check_names(labels, litellm.targets(), litellm.aliases)
+    merged = evolve(merged, document=with_fallbacks(merged.document, settings.fallbacks))
     return _loaded(
         _Sources(config_dir, ours, merged, added, _names(merged.document, everything)),
         settings,

@@ -29,7 +29,9 @@ from ccproxyd.config.entries import (
     parse_hooks,
     parse_rules,
 )
+from ccproxyd.config.fallbacks import Fallbacks, parse_fallbacks
 from ccproxyd.config.fields import Fields
+from ccproxyd.config.moderation import Moderation
 
 __all__ = [
     "BUILT_IN_HOOKS",
@@ -39,6 +41,7 @@ __all__ = [
     "HookEntry",
     "Lanes",
     "Logging",
+    "Moderation",
     "RuleEntry",
     "Settings",
     "Timeouts",
@@ -106,6 +109,13 @@ def _hooks(fields: Fields, key: str, _default: object) -> tuple[HookEntry, ...]:
 
 def _subsection(fields: Fields, key: str, default: S) -> S:
     return _fill(default, fields.section(key))
+
+
+def _moderation(fields: Fields, key: str, default: Moderation) -> Moderation:
+    found = _subsection(fields, key, default)
+    if found.enabled and not found.judges:
+        raise fields.error(key, "is enabled, and has neither 'deny' nor 'check' to judge by")
+    return found
 
 
 def _key(read: Callable[[Fields, str, Any], Any], summary: str) -> dict[str, Any]:
@@ -193,7 +203,7 @@ class Logging:
     )
     enable_moderation: bool = field(
         default=False,
-        metadata=_key(_flag, "log moderation events"),
+        metadata=_key(_flag, "log what moderation has let pass, too"),
     )
 
 
@@ -201,6 +211,7 @@ _WORKERS: Final = Workers()
 _LANES: Final = Lanes()
 _TIMEOUTS: Final = Timeouts()
 _BUDGETS: Final = Budgets()
+_MODERATION: Final = Moderation()
 _LOGGING: Final = Logging()
 
 
@@ -240,6 +251,10 @@ class Settings:
         default=_LANES,
         metadata=_key(_subsection, "the ways to a provider"),
     )
+    fallbacks: Fallbacks = field(
+        factory=dict,
+        metadata=_key(parse_fallbacks, "which labels stand in for one that fails"),
+    )
     timeouts: Timeouts = field(
         default=_TIMEOUTS,
         metadata=_key(_subsection, "how long to wait for a provider, in seconds"),
@@ -247,6 +262,10 @@ class Settings:
     budgets: Budgets = field(
         default=_BUDGETS,
         metadata=_key(_subsection, "how much may be spent, in US dollars"),
+    )
+    moderation: Moderation = field(
+        default=_MODERATION,
+        metadata=_key(_moderation, "what may not be sent to any provider"),
     )
     logging: Logging = field(
         default=_LOGGING,
@@ -343,7 +362,10 @@ def _warnings(settings: Settings, ours: Fields) -> Iterator[str]:
         if ours.has(key):
             yield f"{ours.where(key)}: is not used by this version"
     for entry in settings.hooks:
-        if not entry.is_built_in:
-            yield f"{entry.path}: this version does not run hooks of your own ({entry.hook})"
+        for name in entry.credentials() if entry.hook == "capture_headers" else ():
+            yield f"{entry.path}.params.headers: {name!r} may hold a credential; it is passed over"
     if settings.rules and not settings.has_hook("rule_evaluator"):
         yield f"{ours.where('hooks')}: without rule_evaluator the rules are evaluated all the same"
+    if settings.logging.enable_moderation and not settings.moderation.enabled:
+        section = ours.section("logging").where("enable_moderation")
+        yield f"{section}: has no effect while ccproxy.moderation.enabled is false"

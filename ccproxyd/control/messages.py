@@ -73,6 +73,8 @@ class Totals(Message):
     cost_usd: float = 0.0
     latency_ms: Percentiles = Percentiles()
     first_byte_ms: Percentiles = Percentiles()
+    fallbacks: int = 0
+    """Answered by another label, since this one's model failed."""
 
 
 @frozen

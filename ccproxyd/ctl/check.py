@@ -1,7 +1,7 @@
 """check: whether a config directory is good, without a daemon.
 
-It does what the daemon does before it takes a config: reads and parses both files, loads the rule
-modules and builds the table.
+It does what the daemon does before it takes a config: reads and parses both files, loads the
+modules of rules and hooks, and builds the table.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ def check(args: Namespace) -> int:
 
 def examine(config_dir: Path) -> dict[str, Any]:
     """What a good config says, JSON-able; ConfigError for one that is not."""
-    from ccproxyd.config.imports import build_table
+    from ccproxyd.config.imports import build_parts
     from ccproxyd.config.load import load
 
     loaded = load(config_dir, os.environ)
-    table = build_table(loaded, config_dir)
+    table = build_parts(loaded, config_dir).routing
     return {
         "ok": True,
         "config_dir": str(config_dir),

@@ -79,8 +79,8 @@ BURY_SECONDS: Final = 30.0
 FAREWELL_SECONDS: Final = 15.0
 """LiteLLM reports its last prices in up to 5 s and shuts down in up to 10."""
 _LOGGED: Final = (
-    "request_id label rule model call_type lane status failed resent input_tokens output_tokens "
-    "cache_read_tokens cost_usd latency_ms first_byte_ms"
+    "request_id label rule model call_type lane fallback status failed resent input_tokens "
+    "output_tokens cache_read_tokens cost_usd latency_ms first_byte_ms"
 ).split()
 _ENVELOPE: Final = frozenset({"kind", "level", "event", "text"})
 
@@ -531,7 +531,7 @@ class House:
         self.purse.finished(message)
         if self.loaded.settings.logging.enable_post_api_call:
             told = {name: message.get(name) for name in _LOGGED}
-            self.log("info", "request", **told, **message.get("facts", {}))
+            self.log("info", "request", **{**message.get("facts", {}), **told})
 
     def heard_priced(self, message: dict[str, Any]) -> None:
         self.stats.priced(message)

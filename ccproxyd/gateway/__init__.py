@@ -3,12 +3,13 @@
 A request's way through this room:
 
     server     the process: its wire to the daemon, uvicorn on the inherited listener
-    app        one request: path, key, body, decision, lane, answer, report
+    app        one request: path, key, body, hooks, decision, lane, answer, report
     paths      which paths are carried, which are answered here, which stay closed
     auth       whose request it is
     bodies     the bytes of a request, and what they ask for
     probes     what is answered here: liveness, the list of models
     table      what a config means for requests: router, keys, deployments
+    hooks/     what is done to a request besides routing it, and what may not be sent
     pool       the workers, and which of them takes the next request
     lanes/     the ways out of the house
     websocket  a realtime conversation's frames, there and back

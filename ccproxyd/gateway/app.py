@@ -1,6 +1,6 @@
 """One request's way through the gateway.
 
-    path -> key -> body -> facts -> decision -> lane -> answer -> report
+    path -> key -> body -> facts -> hooks and decision -> moderation -> lane -> answer -> report
 
 Everything that can go wrong on it ends in `_answer_failure`: a `ProxyError` in the client's own
 shape, anything else as `Unknown` with its type and place in the log and nothing of it in the
@@ -14,7 +14,7 @@ import contextlib
 import time
 import traceback
 import uuid
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote, urlencode
 
@@ -22,10 +22,22 @@ from attrs import define, field
 
 from ccproxyd.channel import Message
 from ccproxyd.config.lanes import DIRECT, LITELLM
-from ccproxyd.errors import CcproxydError, ProxyError, Unknown
+from ccproxyd.errors import CcproxydError, ProxyError, Unknown, ValidationError
 from ccproxyd.gateway.auth import credentials
-from ccproxyd.gateway.bodies import ClientGoneError, Receive, is_unsaid_json, parse_body, read_body
+from ccproxyd.gateway.bodies import (
+    ClientGoneError,
+    Receive,
+    is_form,
+    is_unsaid_json,
+    parse_body,
+    read_body,
+)
+from ccproxyd.gateway.budgets import within_budget
 from ccproxyd.gateway.exchange import Exchange, Send, header_pairs
+from ccproxyd.gateway.hooks.draft import for_litellm
+from ccproxyd.gateway.hooks.moderation import Asked
+from ccproxyd.gateway.hooks.pipeline import HOOK, Passage, Ways
+from ccproxyd.gateway.hooks.received import asked_in, asked_in_bytes, received
 from ccproxyd.gateway.lanes.answers import KeyRefusedError
 from ccproxyd.gateway.lanes.direct import DirectFailedError, DirectLane, Errand
 from ccproxyd.gateway.lanes.litellm import LiteLLMLane, Log
@@ -33,14 +45,18 @@ from ccproxyd.gateway.paths import Carriage, model_in
 from ccproxyd.gateway.plan import Plan, choice_for, order_for, plan_as_it_is, plan_route
 from ccproxyd.gateway.pool import Pool
 from ccproxyd.gateway.probes import OPEN_PATHS, list_models, sign_of_life
-from ccproxyd.gateway.replies import error_reply
+from ccproxyd.gateway.replies import error_reply, presentable
 from ccproxyd.gateway.report import CLIENT_GONE, Report
 from ccproxyd.gateway.table import Table
 from ccproxyd.gateway.websocket import WebSocketExchange
 from ccproxyd.routing import Decision, Request, TokenCounter
+from ccproxyd.telemetry.budgets import Gate
 
 COUNT_IN_THREAD: Final = 20_000
 """Characters of new text beyond which counting would hold up the other requests (about 2 ms)."""
+
+_LONGEST_NAME: Final = 512
+"""Of a model or a label in a header; a client may name whatever it likes."""
 
 
 @define
@@ -54,6 +70,8 @@ class App:
     counter: TokenCounter
     send_report: Callable[[Message], None]
     log: Log
+    gate: Gate = field(factory=Gate)
+    """The budgets that are used up."""
     in_flight: int = 0
     leaving: bool = False
     """This process is being replaced: no connection is to be kept alive."""
@@ -127,28 +145,96 @@ class App:
     async def _plan(
         self, exchange: Exchange, table: Table, report: Report, *, routed: bool
     ) -> Plan:
+        try:
+            return await self._planned(exchange, table, report, routed=routed)
+        except ProxyError as error:
+            raise presentable(error) from None
+
+    async def _planned(
+        self, exchange: Exchange, table: Table, report: Report, *, routed: bool
+    ) -> Plan:
         if isinstance(exchange, WebSocketExchange):
             return await self._plan_to_talk(exchange, table, report)
         raw = await read_body(exchange.receive)
         if not routed:
+            if raw:
+                await self._moderate(table, report, lambda: asked_in_bytes(raw, exchange))
             return plan_as_it_is(exchange, table, raw)
+        passage = self._passage(exchange, table, raw, report)
+        decision = await self._through_hooks(passage, table, report)
+        exchange.extra += header_pairs(_told(decision) + _plain_pairs(passage.headers))
+        await self._moderate(table, report, lambda: asked_in(passage))
+        return plan_route(
+            exchange,
+            table,
+            passage.request,
+            passage.raw,
+            decision,
+            report.request_id,
+            for_litellm(passage.notes),
+        )
+
+    def _passage(self, exchange: Exchange, table: Table, raw: bytes, report: Report) -> Passage:
         request = _request(exchange, raw, self.counter)
         report.call_type = request.call_type
-        decision = await self._decide(request, table, report)
-        exchange.extra += header_pairs(_told(decision))
-        return plan_route(exchange, table, request, raw, decision, report.request_id)
+        return Passage(
+            request=request,
+            raw=raw,
+            ways=Ways(
+                decide=lambda request: self._decide(request, table, report),
+                redirect=lambda name, request: table.models.redirect(name, HOOK, request),
+                settle=lambda found, request: within_budget(
+                    found, self.gate, table.models, request
+                ),
+                read=lambda raw: _request_again(request, raw, self.counter),
+            ),
+            received=lambda: received(exchange),
+            request_id=report.request_id,
+            is_form=is_form(exchange.headers.get("content-type", "")),
+        )
+
+    async def _through_hooks(self, passage: Passage, table: Table, report: Report) -> Decision:
+        try:
+            report.decision = await table.hooks.run(passage)
+        finally:
+            report.facts = passage.facts
+        self.send_report(report.decided_message())
+        return report.decision
+
+    async def _moderate(self, table: Table, report: Report, asked: Callable[[], Asked]) -> None:
+        """
+        Raises:
+            ProxyError: the request may not be sent to anybody.
+        """
+        if table.moderator is None:
+            return
+        found = await table.moderator.judge(asked())
+        if found.error or table.settings.logging.enable_moderation:
+            level = "warning" if found.error else "info"
+            request_id = report.request_id
+            self.log(level, "ccproxy_moderation", request_id=request_id, outcome=found.outcome)
+        if found.error:
+            raise found.error
 
     async def _plan_to_talk(
         self, exchange: WebSocketExchange, table: Table, report: Report
     ) -> Plan:
-        """A WebSocket names its model in the query, if at all; LiteLLM runs no hook on it."""
+        """A WebSocket names its model in the query, if at all; LiteLLM runs no hook on it.
+
+        Nor do we: what it says comes later, frame by frame, and cannot be moderated.
+        """
         await exchange.receive()
+        if table.moderator is not None:
+            raise ValidationError("a WebSocket cannot be moderated; moderation is on")
         named = dict(parse_qsl(exchange.query))
         if "model" not in named:
             return plan_as_it_is(exchange, table, b"")
         report.call_type = "realtime"
         request = Request({"model": named["model"]}, path=exchange.path)
         decision = await self._decide(request, table, report)
+        decision = within_budget(decision, self.gate, table.models, request)
+        report.decision = decision
+        self.send_report(report.decided_message())
         exchange.extra += header_pairs(_told(decision))
         exchange.query = urlencode({**named, "model": decision.label})
         order = order_for(exchange, table, b"", decision, report.request_id)
@@ -162,7 +248,6 @@ class App:
                     await asyncio.to_thread(lambda: request.token_count)
         decision = table.router.decide(request, time.monotonic())
         report.decided(decision, began)
-        self.send_report(report.decided_message())
         return decision
 
     async def _unless_gone(self, exchange: Exchange, plan: Plan, report: Report) -> None:
@@ -203,14 +288,15 @@ class App:
         """What would be decided for a request, and what each rule measured."""
         request = Request(body, headers=headers, path=path, counter=self.counter)
         found = self.table.router.explain(request, time.monotonic())
-        choice = choice_for(self.table, request, found.decision)
+        is_sent = bool(found.decision.label)
+        choice = choice_for(self.table, request, found.decision) if is_sent else None
         return {
             "label": found.decision.label,
             "model": found.decision.model,
             "rule": found.decision.rule,
             "reason": found.decision.reason,
-            "lane": choice.lane,
-            "lane_reason": choice.reason,
+            "lane": choice.lane if choice else "",
+            "lane_reason": choice.reason if choice else "",
             "token_count": found.token_count,
             "session_id": found.session_id,
             "rules": [
@@ -262,6 +348,12 @@ def _request(exchange: Exchange, raw: bytes, counter: TokenCounter) -> Request:
     return Request(body, headers=exchange.headers, path=exchange.path, counter=counter, raw=raw)
 
 
+def _request_again(request: Request, raw: bytes, counter: TokenCounter) -> Request:
+    """The same with the body that hooks have made of it; the model of a path is in there."""
+    body = parse_body(raw, "application/json")
+    return Request(body, headers=request.headers, path=request.path, counter=counter, raw=raw)
+
+
 def _told(decision: Decision) -> list[tuple[str, str]]:
     """What an answer says of its route, failed ones too."""
     return [
@@ -271,8 +363,13 @@ def _told(decision: Decision) -> list[tuple[str, str]]:
     ]
 
 
+def _plain_pairs(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [(name, _plain(value)) for name, value in headers]
+
+
 def _plain(text: str) -> str:
     """A header takes printable ASCII; a label may be anything that YAML can write."""
+    text = text[:_LONGEST_NAME]
     return text if text.isascii() and text.isprintable() else quote(text, safe=" /:@+,;=")
 
 

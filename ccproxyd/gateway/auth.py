@@ -2,7 +2,8 @@
 
 A client of ours proves itself with a key of ours, in whichever header its library uses: Claude Code
 sends `Authorization: Bearer`, `x-api-key`, or both at once; with a subscription its own token takes
-`Authorization` and ours comes as `x-litellm-api-key`. A browser can only name a key among the
+`Authorization`, with an API key of its own that takes `x-api-key`, and ours comes as
+`x-litellm-api-key`. A browser can only name a key among the
 protocols of a WebSocket. One match is enough. Keys end here: workers have a key of their own.
 
 Comparison is of SHA-256 digests in constant time, so that neither a key's length nor a common
@@ -27,6 +28,7 @@ CREDENTIAL_HEADERS: Final = (
     "x-goog-api-key",
 )
 SUBSCRIPTION_TOKEN: Final = "sk-ant-oat"  # noqa: S105 - the prefix by which a token is known
+ANTHROPIC_KEY: Final = "sk-ant-api"
 _QUERY_KEY: Final = "key"
 _PROTOCOL_KEY: Final = "openai-insecure-api-key."
 
@@ -53,6 +55,12 @@ def subscription_token(headers: Mapping[str, str]) -> str | None:
     """The client's own Anthropic subscription token, when `Authorization` is one."""
     bearer = _bare(headers.get("authorization", ""))
     return bearer if bearer.startswith(SUBSCRIPTION_TOKEN) else None
+
+
+def anthropic_key(headers: Mapping[str, str]) -> str | None:
+    """The client's own key for Anthropic's API, when `x-api-key` is one."""
+    key = _bare(headers.get("x-api-key", ""))
+    return key if key.startswith(ANTHROPIC_KEY) else None
 
 
 def without_key(query: str) -> str:

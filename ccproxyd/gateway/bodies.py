@@ -74,6 +74,12 @@ def is_unsaid_json(raw: bytes, content_type: str) -> bool:
     return kind in ("", "application/x-www-form-urlencoded") and raw.lstrip()[:1] == b"{"
 
 
+def is_form(content_type: str) -> bool:
+    """Whether a body of this type is read as a form, and cannot be written again."""
+    kind = content_type.partition(";")[0].strip().lower()
+    return kind in ("multipart/form-data", "application/x-www-form-urlencoded")
+
+
 def with_model(body: Mapping[str, Any], model: str) -> bytes:
     """The same body, asking for another model."""
     return orjson.dumps({**body, "model": model})

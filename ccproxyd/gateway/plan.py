@@ -7,13 +7,13 @@ direct lane where that may do. Once something of an answer has reached the clien
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Final, cast
 
 from attrs import evolve, frozen
 
-from ccproxyd.config.lanes import Endpoint, bare_model, provider_of
+from ccproxyd.config.lanes import Endpoint, bare_model
 from ccproxyd.config.settings import Timeouts
-from ccproxyd.gateway.auth import subscription_token
 from ccproxyd.gateway.bodies import with_model
 from ccproxyd.gateway.exchange import Exchange
 from ccproxyd.gateway.lanes.choice import Choice, choose
@@ -26,6 +26,7 @@ from ccproxyd.routing.adapt import Adapted, adapt
 from ccproxyd.telemetry.usage import Usage
 
 _COUNT_TOKENS: Final = "/count_tokens"
+_NO_NOTES: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 @frozen
@@ -48,14 +49,15 @@ def plan_route(
     raw: bytes,
     decision: Decision,
     request_id: str,
+    notes: Mapping[str, Any] = _NO_NOTES,
 ) -> Plan:
-    """For a request whose route is decided."""
+    """For a request whose route is decided; `notes` are what hooks have for LiteLLM's callbacks."""
 
     def order() -> Order:
         """LiteLLM runs no hook on a count: there the decision is written into the body."""
         written = counts_tokens(exchange.path) and decision.label != request.requested_model
         body = with_model(request.body, decision.label) if written else raw
-        return order_for(exchange, table, body, decision, request_id)
+        return order_for(exchange, table, body, decision, request_id, notes)
 
     choice = choice_for(table, request, decision)
     if choice.endpoint is None:
@@ -71,7 +73,7 @@ def choice_for(table: Table, request: Request, decision: Decision) -> Choice:
         path=request.path,
         body=request.body,
         headers=request.headers,
-        has_token=_lent_token(table, request.headers, decision) is not None,
+        has_token=table.lent(decision.label, request.headers) is not None,
     )
 
 
@@ -81,23 +83,21 @@ def order_for(
     body: bytes,
     decision: Decision | None = None,
     request_id: str = "",
+    notes: Mapping[str, Any] = _NO_NOTES,
 ) -> Order:
     """What LiteLLM is asked for."""
     return Order(
         body=body,
-        decision=_handed_over(decision, request_id) if decision else None,
-        token=_lent_token(table, exchange.headers, decision) if decision else None,
+        decision=_handed_over(decision, request_id, notes) if decision else None,
+        token=table.lent(decision.label, exchange.headers) if decision else None,
         client_keys=table.clients_belong_to_litellm,
         timeouts=table.settings.timeouts,
     )
 
 
-def _handed_over(decision: Decision, request_id: str) -> dict[str, Any]:
-    return {"label": decision.label, "request_id": request_id, "kept": decision.kept}
-
-
-def _lent_token(table: Table, headers: Mapping[str, str], decision: Decision) -> str | None:
-    return subscription_token(headers) if table.lends_subscription(decision.label) else None
+def _handed_over(decision: Decision, request_id: str, notes: Mapping[str, Any]) -> dict[str, Any]:
+    told = {"label": decision.label, "request_id": request_id, "kept": decision.kept}
+    return {**told, "metadata": notes} if notes else told
 
 
 def _errand(
@@ -111,7 +111,7 @@ def _errand(
     model = bare_model(decision.model)
     adapted = _adapted(request, endpoint, model)
     unchanged = adapted.body is request.body and request.requested_model == model
-    token = None if endpoint.key else _lent_token(table, request.headers, decision)
+    token = None if endpoint.key else table.lent(decision.label, request.headers)
     return Errand(
         endpoint=endpoint,
         body=raw if unchanged else with_model(adapted.body, model),
@@ -133,11 +133,7 @@ def _cost_of(table: Table, request: Request, decision: Decision) -> Callable[[Us
     def cost(usage: Usage) -> float | None:
         if deployment is None or not usage.counts_tokens:
             return None
-        provider, model = provider_of(deployment) or "", bare_model(decision.model)
-        base, info = deployment.api_base, deployment.info
-        tariff = table.prices.tariff(
-            provider, model, params=deployment.params, info=info, api_base=base
-        )
+        tariff = table.tariff_of(deployment, bare_model(decision.model))
         return tariff.cost(usage, **asked)
 
     return cost

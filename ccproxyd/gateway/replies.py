@@ -58,6 +58,18 @@ def error_reply(
     return Reply(error.code, orjson.dumps(error_body(error, dialect)), headers or {})
 
 
+def presentable(error: ProxyError) -> ProxyError:
+    """The same failure with the status of one: the user's own code may raise any.
+
+    >>> presentable(ProxyError("no", code=200)).code
+    500
+    """
+    code: object = error.code
+    if isinstance(code, int) and 400 <= code <= 599 and isinstance(error.message, str):
+        return error
+    return ProxyError(str(error.message))
+
+
 def error_body(error: ProxyError, dialect: Dialect) -> dict[str, Any]:
     """The body alone.
 

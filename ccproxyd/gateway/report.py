@@ -1,5 +1,7 @@
 """What the daemon hears of each request: numbers and names, never content.
 
+Its `facts` are what hooks have been told to record of it, such as a header.
+
 `decided` goes out when the route is known, so that a long answer is already counted as in flight;
 `finished` when the client has its last byte, or has gone. Both are telemetry: the wire drops them
 rather than make a request wait.
@@ -7,7 +9,7 @@ rather than make a request wait.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import perf_counter
 from typing import Any
 
@@ -38,8 +40,12 @@ class Report:
     resent: int = 0
     usage: Usage = NO_USAGE
     lane: str | None = None
+    fallback: str | None = None
+    """The label that LiteLLM went to when this one's failed."""
     cost_usd: float | None = None
     """What the gateway can tell itself; LiteLLM tells what went through it."""
+    facts: Mapping[str, Any] = field(factory=dict)
+    """What hooks have to say of the request in its record of the log."""
 
     def decided(self, decision: Decision, began: float) -> None:
         self.decision = decision
@@ -76,6 +82,7 @@ class Report:
             "status": self.status,
             "failed": self.failed,
             "lane": self.lane,
+            "fallback": self.fallback,
             "resent": self.resent,
             "input_tokens": self.usage.input_tokens,
             "output_tokens": self.usage.output_tokens,
@@ -83,4 +90,5 @@ class Report:
             "cost_usd": self.cost_usd,
             "latency_ms": round((now - self.started) * 1000, 3),
             "first_byte_ms": round((first - self.started) * 1000, 3) if first else None,
+            **({"facts": dict(self.facts)} if self.facts else {}),
         }

@@ -1,8 +1,8 @@
 """The gateway as a process: a wire to the daemon on one side, uvicorn on the listener on the other.
 
 The daemon speaks first: `prepare` with the config and the keys, then `commit`; only then does
-uvicorn accept. From there on a config changes in the same two steps, so that a rule module that
-does not load is an answer to `prepare` and touches nothing.
+uvicorn accept. From there on a config changes in the same two steps, so that a module of
+the user's that does not load is an answer to `prepare` and touches nothing.
 
 A `drain` makes this process the lame duck of a replacement: it closes its own copy of the listener,
 asks every keep-alive client to reconnect, and goes when the last answer is out. When the wire ends
@@ -39,6 +39,7 @@ from ccproxyd.gateway.pool import Address, Pool
 from ccproxyd.gateway.prices import load_prices
 from ccproxyd.gateway.table import Table
 from ccproxyd.routing import Rule, StickyTable, TokenCounter
+from ccproxyd.telemetry.budgets import Gate
 from ccproxyd.telemetry.prices import PriceList
 from ccproxyd.wire import Wire, connect, hold_on_to
 
@@ -65,6 +66,8 @@ class Gateway:
     prices: PriceList | None = None
     server: _Server | None = None
     rule_errors: Counter[str] = field(factory=Counter)
+    hook_errors: Counter[str] = field(factory=Counter)
+    gate: Gate = field(factory=Gate)
     memory: StickyTable = field(factory=StickyTable)
     serving: asyncio.Event = field(factory=asyncio.Event)
     ending: asyncio.Event = field(factory=asyncio.Event)
@@ -113,7 +116,7 @@ class Gateway:
     def _build_table(self, message: dict[str, Any]) -> Table:
         if self.prices is None:
             self.prices = load_prices()
-        return Table.build(message, self.memory, self._rule_failed, self.prices)
+        return Table.build(message, self.memory, self._rule_failed, self.prices, self._hook_failed)
 
     async def do_commit(self, message: dict[str, Any]) -> dict[str, Any]:
         """The prepared table comes into force, with its workers in the same moment."""
@@ -124,6 +127,7 @@ class Gateway:
             self.serving.set()
         self.app.table, self.prepared = self.prepared, None
         self.rule_errors.clear()
+        self.hook_errors.clear()
         if "workers" in message:
             return await self.do_workers(message)
         return {}
@@ -137,6 +141,12 @@ class Gateway:
         app.pool.reason = message.get("reason") or "no worker is ready yet"
         app.pool.replace(Address.from_message(worker) for worker in message["workers"])
         return {"workers": list(app.pool.in_flight())}
+
+    async def do_budgets(self, message: dict[str, Any]) -> None:
+        """Which budgets are used up; it may come before there is anything to serve."""
+        self.gate = Gate.from_message(message)
+        if self.app is not None:
+            self.app.gate = self.gate
 
     async def do_explain(self, message: dict[str, Any]) -> dict[str, Any]:
         app = self._app()
@@ -193,6 +203,7 @@ class Gateway:
             counter=TokenCounter(),
             send_report=self.send,
             log=self.log,
+            gate=self.gate,
         )
 
     def _idle(self, worker: str) -> None:
@@ -209,6 +220,13 @@ class Gateway:
             self.log(
                 "warning", "cannot evaluate a rule", rule=rule.path, error=type(error).__name__
             )
+
+    def _hook_failed(self, path: str, error: BaseException, place: str) -> None:
+        """The same for a hook, or for what moderates."""
+        self.hook_errors[path] += 1
+        if self.hook_errors[path] == 1:
+            kind = type(error).__name__
+            self.log("warning", "cannot run a hook", hook=path, error=kind, where=place or None)
 
     async def serve(self) -> None:
         """Accept and answer until told to leave, or until the daemon is gone."""
@@ -270,6 +288,7 @@ class Gateway:
             "waiting": app.pool.waiting,
             "workers": app.pool.in_flight(),
             "rule_errors": dict(self.rule_errors),
+            "hook_errors": dict(self.hook_errors),
         }
 
 

@@ -1,8 +1,8 @@
 """What a config means for requests.
 
 A `Table` is built whole, from the documents that the daemon sends, before anything uses it: the
-users' rule modules are imported here and nowhere else, so a broken one costs an answer on the wire
-and not a running process. Putting a table in force is one assignment.
+users' rule and hook modules are imported here and nowhere else, so a broken one costs an answer on
+the wire and not a running process. Putting a table in force is one assignment.
 """
 
 from __future__ import annotations
@@ -13,24 +13,32 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from attrs import frozen
+from attrs import field, frozen
 
 from ccproxyd.channel import Message
 from ccproxyd.config.deployments import Deployment
-from ccproxyd.config.imports import build_table
-from ccproxyd.config.lanes import LITELLM, Lane, lanes_of, needs_litellm
+from ccproxyd.config.imports import build_parts
+from ccproxyd.config.lanes import LITELLM, Lane, lanes_of, needs_litellm, provider_of
 from ccproxyd.config.load import Loaded
 from ccproxyd.config.settings import Settings
-from ccproxyd.gateway.auth import Keyring
+from ccproxyd.gateway.auth import Keyring, anthropic_key, subscription_token
+from ccproxyd.gateway.hooks.moderation import Moderator, moderator_for
+from ccproxyd.gateway.hooks.pipeline import OnHookError, Pipeline, compile_hooks
 from ccproxyd.gateway.paths import PathTable
 from ccproxyd.routing import ModelRouter, Router, RoutingTable, Rule, StickyTable
-from ccproxyd.telemetry.prices import PriceList
+from ccproxyd.telemetry.prices import PriceList, Tariff
 
 _ANTHROPIC_BASES: Final = ("ANTHROPIC_API_BASE", "ANTHROPIC_BASE_URL")
 
+_TARIFFS: Final = 500
+"""With a wildcard in `model_list` the clients name the models."""
 _UNKNOWN: Final = Lane(LITELLM, "no model_name has this label")
 
 OnRuleError = Callable[[Rule, Exception], None]
+
+
+def _ignore(_path: str, _error: BaseException, _place: str) -> None:
+    """What to do about a hook that failed, when nobody says."""
 
 
 @frozen
@@ -41,6 +49,8 @@ class Table:
     routing: RoutingTable
     router: Router
     models: ModelRouter
+    hooks: Pipeline
+    moderator: Moderator | None
     keyring: Keyring
     paths: PathTable
     lanes: Mapping[str, Lane]
@@ -51,27 +61,35 @@ class Table:
     clients_belong_to_litellm: bool
     falls_back: bool
     """LiteLLM may send a request to another label than ours."""
+    _tariffs: dict[tuple[str, str, str], Tariff] = field(factory=dict, init=False, repr=False)
 
     @classmethod
     def build(
-        cls, message: Message, memory: StickyTable, on_error: OnRuleError, prices: PriceList
+        cls,
+        message: Message,
+        memory: StickyTable,
+        on_error: OnRuleError,
+        prices: PriceList,
+        on_hook_error: OnHookError = _ignore,
     ) -> Table:
         """Read a `prepare` message.
 
         Raises:
-            ConfigError: a rule does not load, or a label has no `model_name`.
+            ConfigError: a rule or a hook does not load, or a label has no `model_name`.
         """
         loaded = Loaded.from_message(message["config"])
-        config_dir = Path(message["config_dir"])
-        routing = build_table(loaded, config_dir)
+        settings, config_dir = loaded.settings, Path(message["config_dir"])
+        parts = build_parts(loaded, config_dir)
         return cls(
-            settings=loaded.settings,
-            routing=routing,
-            router=Router(routing, memory, on_error),
-            models=ModelRouter(routing),
+            settings=settings,
+            routing=parts.routing,
+            router=Router(parts.routing, memory, on_error),
+            models=ModelRouter(parts.routing),
+            hooks=compile_hooks(settings.hooks, parts.hooks, config_dir, on_hook_error),
+            moderator=moderator_for(settings.moderation, parts.check, config_dir, on_hook_error),
             keyring=Keyring.of(message["keys"]),
             paths=PathTable.build(
-                management=loaded.settings.management_routes,
+                management=settings.management_routes,
                 extra=_pass_through(loaded.documents["litellm"]),
             ),
             lanes=lanes_of(loaded, os.environ, config_dir),
@@ -87,20 +105,48 @@ class Table:
         """No worker need be there for a gateway that is ready."""
         return self.settings.workers.lazy and needs_litellm(self.lanes) is None
 
+    def tariff_of(self, deployment: Deployment, model: str) -> Tariff:
+        """What the answers of a deployment's model cost; of the usual ones it is remembered."""
+        key = (deployment.path, deployment.model_name, model)
+        if (known := self._tariffs.get(key)) is None:
+            if len(self._tariffs) >= _TARIFFS:
+                self._tariffs.clear()
+            known = self._tariffs[key] = self.prices.tariff(
+                provider_of(deployment) or "",
+                model,
+                params=deployment.params,
+                info=deployment.info,
+                api_base=deployment.api_base,
+            )
+        return known
+
     def lane_of(self, label: str) -> Lane:
         """How the requests of a label go, whatever else they say."""
         target = self.models.target_of(label)
         return self.lanes[target.name] if target else _UNKNOWN
 
-    def lends_subscription(self, label: str) -> bool:
-        """Whether the client's own Anthropic token may go along with a request to this label.
+    def lent(self, label: str, headers: Mapping[str, str]) -> str | None:
+        """The client's own credential that may go along with its request to this label.
 
-        LiteLLM sends such a token wherever the deployment points, in place of the deployment's
-        own key. So it goes only where `forward_oauth` is on, no key is configured, and every
-        deployment that the request could reach is Anthropic's own address.
+        That is a subscription token where `forward_oauth` is on, or a key for Anthropic's API where
+        `forward_apikey` is. LiteLLM sends either wherever the deployment points, in place of the
+        deployment's own key. So it goes only where no key is configured, and where every
+        deployment that the request could reach is Anthropic's own address. A key that opens our
+        port is ours, whatever it looks like, and goes nowhere.
         """
-        if not any(entry.hook.endswith("forward_oauth") for entry in self.settings.hooks):
-            return False
+        found = self._own_token(headers) or self._own_key(headers)
+        return found if found and self._reaches_anthropic_alone(label) else None
+
+    def _own_token(self, headers: Mapping[str, str]) -> str | None:
+        return subscription_token(headers) if self.settings.has_hook("forward_oauth") else None
+
+    def _own_key(self, headers: Mapping[str, str]) -> str | None:
+        if not self.settings.has_hook("forward_apikey") or self.environ.get("ANTHROPIC_API_KEY"):
+            return None
+        key = anthropic_key(headers)
+        return None if key is None or self.keyring.opens_for([key]) else key
+
+    def _reaches_anthropic_alone(self, label: str) -> bool:
         target = self.models.target_of(label)
         if target is None:
             return False

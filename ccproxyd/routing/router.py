@@ -12,7 +12,8 @@ knows which labels LiteLLM serves:
 Rules are for conversations. An embedding, a moderation or an image goes to the model it asks for.
 
 A rule that raises counts as no match and is reported: one mistake in a rule of the user's own must
-not cost every request. `Router` is both steps, and `explain` the same decision with everything that
+not cost every request. But one that raises a `ProxyError` means it: the request is refused with it.
+`Router` is both steps, and `explain` the same decision with everything that
 was measured on the way, leaving no trace in the memory of sticky rules.
 """
 
@@ -95,11 +96,15 @@ class Outcome:
     rule: str
     matched: bool
     detail: str
+    refused: bool = False
 
 
 @frozen
 class Explanation:
-    """A decision with all that was measured. `winner` is the index of the rule that decided."""
+    """A decision with all that was measured. `winner` is the index of the rule that decided.
+
+    Where that rule refuses the request, the decision has no label, and the refusal for a reason.
+    """
 
     decision: Decision
     token_count: int
@@ -125,7 +130,10 @@ def _ignore(_rule: Rule, _error: Exception) -> None:
 
 
 class RequestClassifier:
-    """Rules to label. `now` is in monotonic seconds and only matters to sticky rules."""
+    """Rules to label. `now` is in monotonic seconds and only matters to sticky rules.
+
+    What a rule raises of our `ProxyError`s comes out of `classify` and `match`.
+    """
 
     def __init__(
         self,
@@ -164,6 +172,8 @@ class RequestClassifier:
     def _evaluate(self, rule: Rule, request: Request) -> bool:
         try:
             return bool(rule.rule.evaluate(request, self._table.config))
+        except ProxyError:
+            raise
         except Exception as error:
             self._on_error(rule, error)
             return False
@@ -180,6 +190,11 @@ class RequestClassifier:
     def _outcome(self, rule: Rule, request: Request, now: float) -> Outcome:
         try:
             matched = bool(rule.rule.evaluate(request, self._table.config))
+        except ProxyError as error:
+            if self._holds(rule, request, now):
+                return Outcome(rule.label, rule.name, True, _HELD)
+            detail = f"refused: {error.message}"
+            return Outcome(rule.label, rule.name, False, detail, refused=True)
         except Exception as error:
             return Outcome(rule.label, rule.name, False, f"raised {type(error).__name__}")
         detail = _detail(rule, request)
@@ -232,6 +247,15 @@ class ModelRouter:
         if request.is_conversation and self._named(DEFAULT_LABEL):
             return self._decide(DEFAULT_LABEL, DEFAULT_LABEL, "no rule matched", request)
         raise NoRouteError(_no_route(request))
+
+    def redirect(self, name: str, by: str, request: Request) -> Decision:
+        """Where a request goes that somebody else than a rule sends to a label or a model.
+
+        Raises:
+            NoRouteError: nothing serves it.
+        """
+        label = self._served_name(Request({"model": name})) or name
+        return self._decide(label, by, f"a {by} asks for {_short(name)}", request)
 
     def _decide(self, label: str, rule: str, reason: str, request: Request) -> Decision:
         target = self.target_of(label)
@@ -288,6 +312,7 @@ class Router:
 
         Raises:
             NoRouteError: there is no model for it.
+            ProxyError: a rule refuses it.
         """
         match = self.classifier.match(request, now)
         decision = self.models.route(match.rule if match else None, request)
@@ -302,19 +327,25 @@ class Router:
             NoRouteError: there is no model for it.
         """
         outcomes = self.classifier.outcomes(request, now)
-        winner = next((i for i, outcome in enumerate(outcomes) if outcome.matched), None)
-        rule = None if winner is None else self.table.rules[winner]
-        decision = self.models.route(rule, request)
-        if winner is not None:
-            decision = evolve(decision, reason=outcomes[winner].detail)
+        winner = next((i for i, one in enumerate(outcomes) if one.matched or one.refused), None)
         return Explanation(
-            decision=decision,
+            decision=self._explained(outcomes, winner, request),
             token_count=request.token_count,
             session_id=request.session_id,
             agent_id=request.agent_id,
             outcomes=outcomes,
             winner=winner,
         )
+
+    def _explained(
+        self, outcomes: tuple[Outcome, ...], winner: int | None, request: Request
+    ) -> Decision:
+        if winner is None:
+            return self.models.route(None, request)
+        found = outcomes[winner]
+        if found.refused:
+            return Decision("", found.rule, "", found.detail, request.requested_model)
+        return evolve(self.models.route(self.table.rules[winner], request), reason=found.detail)
 
 
 def _detail(rule: Rule, request: Request) -> str:

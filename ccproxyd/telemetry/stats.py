@@ -77,6 +77,8 @@ class Tally:
 
     requests: int = 0
     failed: int = 0
+    fallbacks: int = 0
+    """Answered by another label, since this one's model failed."""
     input_tokens: int = 0
     output_tokens: int = 0
     cache_read_tokens: int = 0
@@ -87,6 +89,7 @@ class Tally:
     def add(self, message: Message) -> None:
         self.requests += 1
         self.failed += bool(message.get("failed"))
+        self.fallbacks += bool(message.get("fallback"))
         self.input_tokens += message.get("input_tokens") or 0
         self.output_tokens += message.get("output_tokens") or 0
         self.cache_read_tokens += message.get("cache_read_tokens") or 0
@@ -99,6 +102,7 @@ class Tally:
         return {
             "requests": self.requests,
             "failed": self.failed,
+            "fallbacks": self.fallbacks,
             "input_tokens": self.input_tokens,
             "output_tokens": self.output_tokens,
             "cache_read_tokens": self.cache_read_tokens,

@@ -131,8 +131,10 @@ def is_duplicate_of(handler: CCProxyHandler) -> Callable[[Any], bool]:
 
 def _apply(found: Verdict, data: dict[str, Any]) -> None:
     marks = {REQUEST_ID: _Applied(found.request_id), LABEL: _Applied(found.label)}
-    doors.metadata_of(data).update(marks)
+    doors.metadata_of(data).update({**found.metadata, **marks})
     data["model"] = found.label
+    if found.api_key:
+        data["api_key"] = found.api_key
 
 
 def _is_applied(data: Mapping[str, Any]) -> bool:

@@ -11,11 +11,12 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
+from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any, Final
 
 import orjson
-from attrs import frozen
+from attrs import field, frozen
 
 PREFIX: Final = "x-ccproxy-"
 HEADER: Final = "x-ccproxy-decision"
@@ -25,12 +26,17 @@ HEADER: Final = "x-ccproxy-decision"
 class Verdict:
     """The name that LiteLLM is to be asked for, and the id that the price is reported under.
 
+    `metadata` is what hooks have noted for LiteLLM's callbacks. `api_key` is the client's own key
+    for the provider, where the config lets it go along.
+
     The header also says whether the client got the model that it asked for (`kept`). That changes
     nothing here: even then the name may differ from what was sent, as `[1m]` is not part of it.
     """
 
     label: str
     request_id: str
+    metadata: Mapping[str, Any] = field(factory=dict, repr=False)
+    api_key: str | None = field(default=None, repr=False)
 
 
 current: ContextVar[Verdict | None] = ContextVar("ccproxyd_verdict", default=None)
@@ -62,7 +68,12 @@ def _parse(payload: str) -> Verdict | None:
     padding = "=" * (-len(payload) % 4)
     try:
         fields: Any = orjson.loads(base64.b64decode(payload + padding, altchars=b"-_"))
-        return Verdict(_text(fields["label"]), _text(fields["request_id"]))
+        return Verdict(
+            label=_text(fields["label"]),
+            request_id=_text(fields["request_id"]),
+            metadata=dict(fields.get("metadata") or {}),
+            api_key=fields.get("api_key"),
+        )
     except (binascii.Error, orjson.JSONDecodeError, LookupError, TypeError, ValueError):
         return None
 

@@ -8,6 +8,7 @@ import pytest
 
 from ccproxyd.config.aliases import install_aliases
 from ccproxyd.config.settings import Settings
+from ccproxyd.errors import ProxyError
 from ccproxyd.routing import ClassificationRule, ModelRouter, RequestClassifier, TokenCountRule
 
 
@@ -26,6 +27,12 @@ def test_a_built_in_hook_that_is_called_leaves_the_request_as_it_is() -> None:
     data = {"model": "m"}
     hooks = importlib.import_module("ccproxy.hooks")
     assert hooks.forward_oauth(data, {}, classifier=None) is data
+
+
+@pytest.mark.parametrize("module", ["errors", "exceptions", "hooks"])
+def test_what_refuses_a_request_is_where_one_would_look(module: str) -> None:
+    install_aliases()
+    assert importlib.import_module(f"ccproxy.{module}").ProxyError is ProxyError
 
 
 def test_the_modules_are_reached_from_the_package() -> None:

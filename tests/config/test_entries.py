@@ -176,10 +176,28 @@ def test_a_hook_may_have_parameters_in_both_documented_forms(params: Any) -> Non
     )
 
 
-def test_a_hook_of_the_users_keeps_its_path() -> None:
-    [found] = hooks("my_hooks.request_logger")
-    assert found.hook == "my_hooks.request_logger"
+@pytest.mark.parametrize("path", ["my_hooks.request_logger", "my_hooks:log"])
+def test_a_hook_of_the_users_keeps_its_path(path: str) -> None:
+    [found] = hooks(path)
+    assert found.hook == path
     assert not found.is_built_in
+
+
+@pytest.mark.parametrize(
+    ("named", "taken", "passed_over"),
+    [
+        (["User-Agent", "X-Api-Key"], ("user-agent",), ("X-Api-Key",)),
+        ("x-app", ("x-app",), ()),
+        (["authorization", "cookie"], (), ("authorization", "cookie")),
+        (None, ("user-agent", "x-app", "anthropic-version", "anthropic-beta"), ()),
+    ],
+)
+def test_headers_are_captured_that_are_named_and_hold_no_credential(
+    named: Any, taken: tuple[str, ...], passed_over: tuple[str, ...]
+) -> None:
+    params = {} if named is None else {"headers": named}
+    [found] = hooks({"hook": "capture_headers", "params": params})
+    assert (found.headers(), found.credentials()) == (taken, passed_over)
 
 
 @pytest.mark.parametrize(
@@ -195,6 +213,19 @@ def test_a_hook_of_the_users_keeps_its_path() -> None:
         ({"params": {}}, "hooks[0].hook: is missing"),
         ({"hook": "model_router", "param": {}}, "hooks[0].param: unknown key"),
         ({"hook": "model_router", "params": ["x"]}, "hooks[0].params: must be a mapping of names"),
+        ({"hook": "model_router", "params": {"x": 1}}, "hooks[0].params.x: unknown key"),
+        (
+            {"hook": "capture_headers", "params": {"header": ["a"]}},
+            "hooks[0].params.header: unknown key; did you mean 'headers'?",
+        ),
+        (
+            {"hook": "capture_headers", "params": {"headers": [1]}},
+            "hooks[0].params.headers: must be a list of names",
+        ),
+        (
+            {"hook": "capture_headers", "params": {"headers": {"a": 1}}},
+            "hooks[0].params.headers: must be a list of names",
+        ),
     ],
 )
 def test_a_hook_that_is_wrong_is_an_error_with_its_path(written: Any, message: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ccproxyd.config.imports import OwnRule, build_rules, build_table
+from ccproxyd.config.imports import OwnRule, build_parts, build_rules, build_table
 from ccproxyd.config.load import load
 from ccproxyd.config.samples import samples_directory
 from ccproxyd.config.settings import Settings
@@ -377,3 +377,68 @@ def test_custom_rules_in_the_ancestors_form_decide() -> None:
 
 def test_a_subagent_rule_has_no_parameters(tmp_path: Path) -> None:
     assert isinstance(build(tmp_path, "SubagentRule", []).rule, SubagentRule)
+
+
+# Rules, hooks and a check together
+
+SHARED = """
+seen = []
+
+class Mine:
+    def evaluate(self, request, config):
+        return bool(seen)
+
+def hook(data, user_api_key_dict):
+    seen.append(1)
+
+def check(data, user_api_key_dict, call_type): ...
+"""
+ALL_OF_IT = """
+ccproxy:
+  rules: [{label: think, rule: own.Mine}]
+  hooks: [rule_evaluator, own.hook]
+  moderation: {enabled: true, check: own.check}
+"""
+
+
+def test_rules_hooks_and_the_check_share_their_modules(write_config: WriteConfig) -> None:
+    config_dir = write_config(ALL_OF_IT, own=SHARED)
+    parts = build_parts(load(config_dir, {}), config_dir)
+    [hook] = parts.hooks.values()
+    assert label_of(parts.routing, model="m") == "default"
+    hook.function({}, {})
+    assert label_of(parts.routing, model="m") == "think"
+    assert parts.check is sys.modules["own"].check
+
+
+def test_if_one_of_them_does_not_load_nothing_is_changed(write_config: WriteConfig) -> None:
+    config_dir = write_config(ALL_OF_IT, own=SHARED)
+    build_parts(load(config_dir, {}), config_dir)
+    before = sys.modules["own"]
+    write_config(ALL_OF_IT, own=SHARED.replace("def check", "def czech"))
+    with pytest.raises(ConfigError, match=r"moderation\.check: module own has no function"):
+        build_parts(load(config_dir, {}), config_dir)
+    assert sys.modules["own"] is before
+
+
+def test_a_hook_of_a_config_that_is_in_force_outlives_its_file(write_config: WriteConfig) -> None:
+    config_dir = write_config(ALL_OF_IT, own=SHARED)
+    loaded = load(config_dir, {})
+    (config_dir / "own.py").write_text("half a")
+    assert build_parts(loaded, config_dir).hooks
+
+
+def test_an_edited_hook_is_another_config(write_config: WriteConfig) -> None:
+    config_dir = write_config(ALL_OF_IT, own=SHARED)
+    before = load(config_dir, {})
+    write_config(ALL_OF_IT, own=f"{SHARED}# edited")
+    after = load(config_dir, {})
+    assert before.routing_fingerprint != after.routing_fingerprint
+    assert before.worker_fingerprint == after.worker_fingerprint
+
+
+def test_hooks_in_the_ancestors_form_load_and_run() -> None:
+    loaded = load(FIXTURES / "names", KEYS)
+    [hook] = build_parts(loaded, FIXTURES / "names").hooks.values()
+    data = {"metadata": {}, "model": "m"}
+    assert hook.function(data, {}, **hook.params) is data

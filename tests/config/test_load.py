@@ -431,7 +431,6 @@ def test_the_form_with_names_means_the_same() -> None:
         "ccproxy.metrics_enabled: is not used by this version",
         "ccproxy.oat_sources: is not used by this version",
         "ccproxy.credentials: is not used by this version",
-        "ccproxy.hooks[2]: this version does not run hooks of your own (my_hooks.request_logger)",
     ]
     assert models("names")["think"] == ("anthropic/claude-opus-4-5-20251101",)
 

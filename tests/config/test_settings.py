@@ -6,6 +6,7 @@ import pytest
 
 from ccproxyd.config.settings import (
     Logging,
+    Moderation,
     Settings,
     Timeouts,
     Workers,
@@ -45,6 +46,7 @@ def test_every_key_is_read() -> None:
         hooks=["model_router", "rule_evaluator"],
         workers={"count": 2, "start_method": "spawn", "drain_seconds": 1, "stop_seconds": 0},
         timeouts={"first_byte": 0.5, "idle": 2},
+        moderation={"enabled": True, "deny": ["x"]},
         logging={"enable_moderation": True},
         management_routes=True,
     )
@@ -55,6 +57,7 @@ def test_every_key_is_read() -> None:
     assert not settings.has_hook("forward_oauth")
     assert settings.workers == Workers(2, "spawn", 1.0, 0.0, 1500, 3)
     assert settings.timeouts == Timeouts(0.5, 2.0)
+    assert settings.moderation == Moderation(enabled=True, deny=("x",))
     assert settings.logging == Logging(enable_moderation=True)
     assert settings.management_routes
     assert settings.warnings == ()
@@ -153,12 +156,19 @@ def test_keys_without_effect_are_accepted_with_a_warning() -> None:
     )
 
 
-def test_a_hook_of_the_users_is_kept_with_a_warning() -> None:
+def test_a_hook_of_the_users_is_kept() -> None:
     settings = ours(hooks=["my_hooks.log", "forward_oauth"])
     assert settings.hooks[0].hook == "my_hooks.log"
+    assert settings.warnings == ()
+
+
+def test_a_header_with_a_credential_is_not_captured_and_warned_of() -> None:
+    named = {"hook": "capture_headers", "params": {"headers": ["user-agent", "Authorization"]}}
+    settings = ours(hooks=["rule_evaluator", named])
+    assert settings.hooks[1].headers() == ("user-agent",)
     assert settings.warnings == (
-        "ccproxy.yaml: ccproxy.hooks[0]: this version does not run hooks of your own"
-        " (my_hooks.log)",
+        "ccproxy.yaml: ccproxy.hooks[1].params.headers: 'Authorization' may hold a credential; it"
+        " is passed over",
     )
 
 

@@ -52,6 +52,7 @@ def test_the_names_of_stats_are_those_of_the_api() -> None:
         "cost_usd",
         "latency_ms",
         "first_byte_ms",
+        "fallbacks",
     ]
 
 

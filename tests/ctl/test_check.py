@@ -62,6 +62,7 @@ def test_a_warning_is_printed_and_the_config_is_good(
         ("ccproxy: {prot: 1}", "ccproxy.yaml: ccproxy.prot"),
         ("ccproxy: {rules: [{label: think, rule: ThinkRule}]}", "ccproxy.yaml: ccproxy.rules[0]"),
         ("ccproxy: {rules: [{label: thnk, rule: ThinkingRule}]}", "ccproxy.yaml: ccproxy.rules[0]"),
+        ("ccproxy: {hooks: [nowhere.hook]}", "ccproxy.yaml: ccproxy.hooks[0]"),
         ("ccproxy: {", "ccproxy.yaml"),
     ],
 )

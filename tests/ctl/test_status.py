@@ -62,6 +62,7 @@ def test_it_shows_what_went_wrong(path: Path, capsys: pytest.CaptureFixture[str]
         last_exit="worker 4713 was killed by signal 9",
         last_reload=LastReload(False, 2, Fault("ccproxy.yaml: ccproxy.port", "is wrong")),
         rule_errors={"think": 2},
+        hook_errors={"ccproxy.hooks[0]": 1},
         warnings=("config.yaml: model_list is empty",),
     )
     for line in (
@@ -74,6 +75,7 @@ def test_it_shows_what_went_wrong(path: Path, capsys: pytest.CaptureFixture[str]
         "  last exit    worker 4713 was killed by signal 9",
         "  last reload  failed: ccproxy.yaml: ccproxy.port: is wrong",
         "  rule errors  think: 2 errors",
+        "  hook errors  ccproxy.hooks[0]: 1 error",
         "warning: config.yaml: model_list is empty",
     ):
         assert line in said.splitlines()

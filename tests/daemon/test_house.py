@@ -317,6 +317,14 @@ async def test_a_request_is_counted_and_logged_without_what_it_said(street: Stre
         assert house.stats.to_json()["by_label"]["default"]["cost_usd"] == 0.5
 
 
+async def test_what_hooks_have_to_say_of_a_request_is_in_its_record(street: Street) -> None:
+    async with street.ready() as house:
+        facts = {"message_count": 3, "headers": {"x-app": "cli"}}
+        await ask_gateway(house, say=[{**REQUEST, "kind": "finished", "facts": facts}])
+        [told] = street.facts("request")
+        assert facts.items() <= told.items()
+
+
 async def test_requests_are_not_logged_if_that_is_switched_off(street: Street) -> None:
     street.config.write(ours={"logging": {"enable_post_api_call": False}})
     async with street.ready() as house:

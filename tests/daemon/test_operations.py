@@ -140,12 +140,14 @@ async def test_a_process_that_keeps_dying_degrades_the_daemon(
         house.state = "ready"
 
 
-async def test_rules_that_raise_are_counted_in_the_status(street: Street) -> None:
+async def test_rules_and_hooks_that_raise_are_counted_in_the_status(street: Street) -> None:
     async with street.ready() as house:
-        beat = {"kind": "heartbeat", "workers": {}, "in_flight": 3, "rule_errors": {"a": 2}}
+        errors = {"rule_errors": {"a": 2}, "hook_errors": {"b": 3}}
+        beat = {"kind": "heartbeat", "workers": {}, "in_flight": 3, **errors}
         await explain(house, say=[beat])
         told = await Operations(house).status()
         assert told["rule_errors"] == {"a": 2}
+        assert told["hook_errors"] == {"b": 3}
         assert told["gateway"]["in_flight"] == 3
 
 

@@ -69,8 +69,13 @@ def order_to_prepare(config_dir: Path, keys: Iterable[str] = (KEY,)) -> dict[str
     }
 
 
-def build_table(config_dir: Path, on_error: Any = lambda _rule, _error: None) -> Table:
-    return Table.build(order_to_prepare(config_dir), StickyTable(), on_error, prices())
+def build_table(
+    config_dir: Path,
+    on_error: Any = lambda _rule, _error: None,
+    on_hook_error: Any = lambda _path, _error, _place: None,
+) -> Table:
+    order = order_to_prepare(config_dir)
+    return Table.build(order, StickyTable(), on_error, prices(), on_hook_error)
 
 
 @cache

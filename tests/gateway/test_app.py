@@ -1,5 +1,6 @@
 import asyncio
 import socket
+import sys
 
 import aiohttp
 import orjson
@@ -237,6 +238,212 @@ async def test_requests_wait_while_there_is_no_worker(house, worker):
     house.app.pool.replace([worker.address])
     assert [(await one).status for one in waiting] == [200, 200, 200]
     assert house.app.in_flight == 0
+
+
+# Hooks, of which there is more in hooks/
+
+HOOKS = """
+from ccproxyd.errors import ProxyError
+
+def change(data, user_api_key_dict, **changes):
+    data.update(changes)
+
+async def broken(data, user_api_key_dict):
+    data["messages"].clear()
+    raise ValueError(data["messages"])
+
+def refuse(data, user_api_key_dict, code):
+    raise ProxyError("no work on a Sunday", code=code)
+
+def look(data, user_api_key_dict):
+    SEEN.append(data)
+
+def check(data, user_api_key_dict, call_type):
+    return "forbidden" not in repr(data)
+
+SEEN = []
+"""
+
+
+def with_hooks(tmp_path, *hooks, more=""):
+    names = ["rule_evaluator", "model_router", *hooks]
+    rules = "[{label: think, rule: ThinkingRule}]"
+    ours = f"ccproxy: {{rules: {rules}, hooks: {orjson.dumps(names).decode()}{more}}}"
+    return write_config(tmp_path, ours, rules=HOOKS)
+
+
+def changing(**changes):
+    return {"hook": "own_rules.change", "params": changes}
+
+
+async def test_what_a_hook_changes_reaches_litellm_and_its_label_too(tmp_path, worker):
+    config = with_hooks(tmp_path, changing(temperature=0.5), changing(model="think"))
+    async with open_house(config, worker.address) as house:
+        answer = await call(asking()).to(house.app)
+    [request] = worker.requests
+    assert request.json() == {**orjson.loads(asking()), "temperature": 0.5}
+    assert told(request, worker) == answer.header("x-ccproxy-label") == "think"
+    assert answer.header("x-ccproxy-rule") == "hook"
+    assert house.decided()["label"] == house.finished()["label"] == "think"
+
+
+async def test_what_hooks_note_reaches_litellms_callbacks(tmp_path, worker):
+    config = with_hooks(tmp_path, changing(metadata={"team": "blue"}), "extract_session_id")
+    async with open_house(config, worker.address) as house:
+        await call(asking(), headers={"x-claude-code-session-id": "s"}).to(house.app)
+    [request] = worker.requests
+    found = unseal(request.header("x-ccproxy-decision"), worker.address.secret)
+    assert found.metadata == {"team": "blue", "session_id": "s"}
+    assert "metadata" not in request.json()
+
+
+async def test_what_built_in_hooks_tell_is_in_the_record_and_in_the_answer(tmp_path, worker):
+    named = {"hook": "capture_headers", "params": {"headers": ["X-App", "x-api-key"]}}
+    hooks = ("request_analyzer", "extract_session_id", named, "response_enhancer")
+    async with open_house(with_hooks(tmp_path, *hooks), worker.address) as house:
+        headers = {"x-app": "cli", "x-claude-code-session-id": "s"}
+        answer = await call(asking("sönnet", **THINKING), headers=headers).to(house.app)
+    assert house.finished()["facts"] == {
+        "session_id": "s",
+        "headers": {"x-app": "cli"},
+        "message_count": 1,
+        "has_tools": False,
+        "stream": False,
+        "token_count": None,
+    }
+    assert answer.header("x-ccproxy-model-name") == "think"
+    assert answer.header("x-ccproxy-original-model") == "s%C3%B6nnet"
+    assert answer.header("x-ccproxy-routed-model") == "anthropic/claude-opus-4-8"
+
+
+async def test_a_name_without_end_is_told_in_part(tmp_path, worker):
+    async with open_house(with_hooks(tmp_path, "response_enhancer"), worker.address) as house:
+        answer = await call(asking("x" * 100_000)).to(house.app)
+    assert len(answer.header("x-ccproxy-original-model")) == 512
+
+
+async def test_a_hook_that_fails_does_not_fail_a_request(tmp_path, worker):
+    config = with_hooks(tmp_path, "own_rules.broken")
+    failures = []
+    async with open_house(config, worker.address) as house:
+        house.app.table = build_table(config, on_hook_error=lambda *one: failures.append(one))
+        assert (await call(asking()).to(house.app)).status == 200
+    assert worker.requests[0].body == asking()
+    [(path, error, place)] = failures
+    assert (path, type(error), place) == ("ccproxy.hooks[2]", ValueError, "own_rules.py:9")
+
+
+@pytest.mark.parametrize(("code", "status"), [(451, 451), (200, 500), ("x", 500)])
+async def test_a_hook_may_refuse_a_request(tmp_path, worker, code, status):
+    config = with_hooks(tmp_path, {"hook": "own_rules.refuse", "params": {"code": code}})
+    async with open_house(config, worker.address) as house:
+        answer = await call(asking()).to(house.app)
+    assert (answer.status, worker.requests) == (status, [])
+    assert answer.json()["error"]["message"] == "no work on a Sunday"
+    assert house.finished()["status"] == status
+    assert "Sunday" not in house.told()
+
+
+async def test_a_hook_sees_no_credential(tmp_path, worker):
+    async with open_house(with_hooks(tmp_path, "own_rules.look"), worker.address) as house:
+        await call(asking(), query=f"key={KEY}").to(house.app)
+    [seen] = sys.modules["own_rules"].SEEN
+    assert seen["proxy_server_request"]["url"] == "http://localhost/v1/messages"
+    assert KEY not in repr(seen)
+
+
+async def test_the_model_of_a_path_is_the_requests_for_hooks_too(tmp_path, worker):
+    path = "/openai/deployments/claude-haiku-4-5/chat/completions"
+    config = with_hooks(tmp_path, "own_rules.look", changing(temperature=1))
+    async with open_house(config, worker.address) as house:
+        await call(orjson.dumps({"messages": []}), path).to(house.app)
+    assert told(worker.requests[0], worker) == "claude-haiku-4-5"
+    assert worker.requests[0].json()["temperature"] == 1
+
+
+async def test_a_rule_may_refuse_a_request(tmp_path, worker):
+    rules = """
+from ccproxyd.errors import ProxyError
+
+class Refuses:
+    def evaluate(self, request, config):
+        raise ProxyError("no work on a Sunday", code=403)
+"""
+    ours = "ccproxy: {rules: [{label: think, rule: own_rules.Refuses}]}"
+    async with open_house(write_config(tmp_path, ours, rules=rules), worker.address) as house:
+        answer = await call(asking()).to(house.app)
+        explained = house.app.explain({"model": "x"}, {}, "/v1/messages")
+    assert (answer.status, worker.requests) == (403, [])
+    assert (explained["label"], explained["lane"], explained["rule"]) == ("", "", "Refuses")
+    assert explained["reason"] == "refused: no work on a Sunday"
+    assert explained["rules"][0]["detail"] == "refused: no work on a Sunday"
+
+
+# Moderation
+
+MODERATION = ", moderation: {enabled: true, deny: ['(?i)zeus'], check: own_rules.check}"
+
+
+def moderated(tmp_path, *hooks, more=MODERATION):
+    return with_hooks(tmp_path, *hooks, more=more)
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", COUNT, "/v1/chat/completions", "/v1/embeddings"])
+@pytest.mark.parametrize("prompt", ["project ZEUS", "forbidden"])
+async def test_what_moderation_finds_is_sent_to_nobody(tmp_path, worker, path, prompt):
+    async with open_house(moderated(tmp_path), worker.address) as house:
+        body = asking(prompt=prompt, input=prompt)
+        answer = await call(body, path).to(house.app)
+    assert (answer.status, worker.requests) == (400, [])
+    assert answer.json()["error"]["message"] == "the request was refused by moderation"
+    [logged] = house.logged
+    request_id = answer.header("x-ccproxy-request-id")
+    assert logged == {
+        "level": "warning",
+        "event": "ccproxy_moderation",
+        "request_id": request_id,
+        "outcome": "refused",
+    }
+    assert prompt not in house.told()
+    assert (house.finished()["status"], house.finished()["failed"]) == (400, True)
+
+
+async def test_what_passes_is_sent_and_told_if_asked_for(tmp_path, worker):
+    async with open_house(moderated(tmp_path), worker.address) as house:
+        assert (await call(asking()).to(house.app)).status == 200
+        assert house.logged == []
+    more = f"{MODERATION}, logging: {{enable_moderation: true}}"
+    async with open_house(moderated(tmp_path, more=more), worker.address) as house:
+        await call(asking()).to(house.app)
+    assert [(one["level"], one["outcome"]) for one in house.logged] == [("info", "passed")]
+
+
+async def test_what_hooks_have_made_of_a_request_is_moderated(tmp_path, worker):
+    message = {"role": "user", "content": "zeus"}
+    config = moderated(tmp_path, changing(messages=[message]))
+    async with open_house(config, worker.address) as house:
+        assert (await call(asking()).to(house.app)).status == 400
+
+
+async def test_a_check_that_fails_lets_nothing_through(tmp_path, worker):
+    more = ", moderation: {enabled: true, check: own_rules.check}"
+    config = moderated(tmp_path, more=more)
+    broken = HOOKS.replace('"forbidden" not in repr(data)', "1 / 0")
+    (tmp_path / "own_rules.py").write_text(broken)
+    async with open_house(config, worker.address) as house:
+        answer = await call(asking()).to(house.app)
+    assert (answer.status, worker.requests) == (500, [])
+    assert house.logged[0]["outcome"] == "failed"
+
+
+@pytest.mark.parametrize("path", ["/v1beta/models/g:generateContent", "/anthropic/v1/messages"])
+async def test_what_is_carried_as_it_is_is_moderated_as_well(tmp_path, worker, path):
+    async with open_house(moderated(tmp_path), worker.address) as house:
+        body = orjson.dumps({"contents": [{"parts": [{"text": "zeus"}]}]})
+        assert (await call(body, path).to(house.app)).status == 400
+        assert (await call(b"{}", path).to(house.app)).status == 200
+        assert (await call(b"", "/v1/files/f-1", method="DELETE").to(house.app)).status == 200
+    assert len(worker.requests) == 2
 
 
 # What is answered here

@@ -2,6 +2,7 @@ import pytest
 
 from ccproxyd.gateway.auth import (
     Keyring,
+    anthropic_key,
     credentials,
     subscription_token,
     without_key,
@@ -69,6 +70,22 @@ def test_a_subscription_is_known_by_its_token():
     assert subscription_token({"authorization": f"Bearer {TOKEN}"}) == TOKEN
     assert subscription_token({"authorization": "Bearer sk-1"}) is None
     assert subscription_token({"x-api-key": TOKEN}) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "is_one"),
+    [
+        ("sk-ant-api03-abc", True),
+        ("Bearer sk-ant-api03-abc", True),
+        (TOKEN, False),
+        ("sk-ant-admin01-abc", False),
+        ("sk-ccproxy", False),
+        ("", False),
+    ],
+)
+def test_a_key_for_anthropic_is_known_by_its_beginning(value, is_one):
+    assert anthropic_key({"x-api-key": value}) == ("sk-ant-api03-abc" if is_one else None)
+    assert anthropic_key({"authorization": value}) is None
 
 
 @pytest.mark.parametrize(

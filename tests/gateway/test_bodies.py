@@ -7,6 +7,7 @@ from ccproxyd.errors import ProxyError, ValidationError
 from ccproxyd.gateway import bodies
 from ccproxyd.gateway.bodies import (
     ClientGoneError,
+    is_form,
     is_unsaid_json,
     parse_body,
     read_body,
@@ -124,3 +125,16 @@ def test_a_body_can_ask_for_another_model():
 )
 def test_json_that_does_not_say_so_is_known(raw: bytes, content_type: str, unsaid: bool) -> None:
     assert is_unsaid_json(raw, content_type) is unsaid
+
+
+@pytest.mark.parametrize(
+    ("content_type", "expected"),
+    [
+        ("application/json", False),
+        ("", False),
+        ("multipart/form-data; boundary=X", True),
+        ("Application/X-WWW-Form-Urlencoded", True),
+    ],
+)
+def test_a_form_is_known_by_its_type(content_type, expected):
+    assert is_form(content_type) is expected

@@ -81,6 +81,17 @@ def test_litellms_order_is_always_there(table: Table) -> None:
     assert planned(table, "gemini").errand is None
 
 
+def test_what_hooks_have_noted_goes_along_with_the_decision(table: Table) -> None:
+    raw = orjson.dumps({"model": "gemini"})
+    request = Request(orjson.loads(raw))
+    decision = table.router.decide(request)
+    notes = {"session_id": "s"}
+    exchange = Call(body=raw).exchange()
+    order = plan_route(exchange, table, request, raw, decision, "r", notes).order()
+    assert order.decision is not None
+    assert order.decision["metadata"] == notes
+
+
 def test_a_count_through_litellm_asks_for_the_label(table: Table) -> None:
     decision = Decision("gemini", "r", "gemini/pro", "", "other")
     raw = orjson.dumps({"model": "other"})

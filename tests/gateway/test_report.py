@@ -27,10 +27,16 @@ def test_a_finished_request_is_told_by_names_and_numbers():
     report = Report("r-1", usage=Usage(1, 2, 3))
     report.answering(200)
     message = report.finished_message()
-    assert set(message) == {"kind", "lane", *NAMES, *NUMBERS}
+    assert set(message) == {"kind", "lane", "fallback", *NAMES, *NUMBERS}
     assert not message["failed"]
     assert message["first_byte_ms"] <= message["latency_ms"]
     assert (message["input_tokens"], message["output_tokens"]) == (1, 2)
+
+
+def test_what_hooks_have_to_say_of_it_goes_along():
+    assert Report("r-1", facts={"message_count": 3}).finished_message()["facts"] == {
+        "message_count": 3
+    }
 
 
 def test_a_request_without_an_answer_has_no_first_byte():

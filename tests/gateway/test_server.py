@@ -157,6 +157,47 @@ async def test_a_rule_that_raises_is_counted_and_told_once_without_what_it_read(
     assert inside.gateway.rule_errors == {}
 
 
+HOOKS = "ccproxy: {hooks: [own_rules.hook]}"
+BROKEN = """
+def hook(data, user_api_key_dict):
+    raise ValueError(data["messages"])
+"""
+
+
+async def test_a_hook_that_fails_is_counted_and_told_once_by_its_place(
+    inside, listener, client, worker, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(server_module, "HEARTBEAT_SECONDS", 0.02)
+    await inside.serving(write_config(tmp_path, HOOKS, rules=BROKEN), worker)
+    for _ in range(2):
+        assert (await ask(client, listener))[0] == 200
+    await inside.until("heartbeat", lambda beat: beat["hook_errors"] == {"ccproxy.hooks[0]": 2})
+    logged = [one for one in inside.messages if one["kind"] == "log"]
+    told = [(one["hook"], one["error"], one["where"]) for one in logged]
+    assert told == [("ccproxy.hooks[0]", "ValueError", "own_rules.py:3")]
+    assert CANARY not in inside.heard_text()
+    await inside.put_in_force(tmp_path)
+    assert inside.gateway.hook_errors == {}
+
+
+async def test_a_broken_hook_leaves_the_old_table_and_a_mended_one_replaces_it(
+    inside, listener, client, worker, tmp_path
+):
+    async def label():
+        return (await ask(client, listener))[1]["x-ccproxy-label"]
+
+    gives = "def hook(data, user_api_key_dict):\n    data['model'] = '{}'\n"
+    await inside.serving(write_config(tmp_path, HOOKS, rules=gives.format("default")), worker)
+    assert await label() == "default"
+    broken = await inside.prepare(write_config(tmp_path, HOOKS, rules="def hook(data): half"))
+    assert broken["error"]["path"] == "ccproxy.yaml: ccproxy.hooks[0]"
+    assert "must take (data, user_api_key_dict, **params)" in broken["error"]["reason"]
+    assert await label() == "default"
+    mended = write_config(tmp_path, HOOKS, rules=gives.format("claude-haiku-4-5"))
+    await inside.put_in_force(mended)
+    assert await label() == "claude-haiku-4-5"
+
+
 async def test_a_conversation_stays_on_its_label_over_a_reload(
     inside, listener, client, worker, tmp_path
 ):

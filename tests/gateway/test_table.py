@@ -19,11 +19,20 @@ def models(*entries):
     return "\n".join(["model_list:", *lines])
 
 
-def lends(directory, *entries, ours=LENDING, more="", environ=None):
+TOKEN = {"authorization": "Bearer sk-ant-oat01-abc"}
+OWN_KEY = {"x-api-key": "sk-ant-api03-abc", "x-litellm-api-key": KEY}
+
+
+def lent(directory, *entries, ours=LENDING, more="", environ=None, headers=TOKEN, keys=(KEY,)):
     write_config(directory, ours, f"{models(*entries)}\n{more}")
-    order = order_to_prepare(directory)
+    order = order_to_prepare(directory, keys)
     order["config"]["environ"] = environ or {}
-    return Table.build(order, StickyTable(), lambda *_: None, prices()).lends_subscription("own")
+    table = Table.build(order, StickyTable(), lambda *_: None, prices())
+    return table.lent("own", headers)
+
+
+def lends(*arguments, **named):
+    return lent(*arguments, **named) is not None
 
 
 ANTHROPIC = "model: anthropic/claude-opus-4-8"
@@ -34,6 +43,7 @@ ELSEWHERE = "model: anthropic/claude, api_base: 'https://elsewhere.example'"
 def _no_base_from_outside(monkeypatch):
     monkeypatch.delenv("ANTHROPIC_API_BASE", raising=False)
     monkeypatch.delenv("ANTHROPIC_BASE_URL", raising=False)
+    monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
 
 
 def test_a_table_is_all_that_a_request_needs(config_dir):
@@ -108,4 +118,56 @@ def test_an_address_of_the_environment_counts(tmp_path, monkeypatch):
 
 def test_it_is_lent_only_where_the_hook_is_on_and_the_label_is_known(tmp_path):
     assert not lends(tmp_path, ("own", ANTHROPIC), ours="ccproxy: {hooks: []}")
+    assert not lends(tmp_path, ("own", ANTHROPIC), ours="ccproxy: {hooks: [forward_apikey]}")
     assert not lends(tmp_path, ("other", ANTHROPIC))
+
+
+def test_a_hook_of_that_name_by_somebody_else_lends_nothing(tmp_path):
+    ours = "ccproxy: {hooks: [own_rules.forward_oauth]}"
+    write_config(tmp_path, rules="def forward_oauth(data, user_api_key_dict): ...")
+    assert not lends(tmp_path, ("own", ANTHROPIC), ours=ours)
+
+
+FORWARDING = "ccproxy: {hooks: [forward_apikey]}"
+
+
+def test_a_key_of_the_clients_own_is_lent_as_a_subscription_is(tmp_path):
+    found = lent(tmp_path, ("own", ANTHROPIC), ours=FORWARDING, headers=OWN_KEY)
+    assert found == "sk-ant-api03-abc"
+    for params in (ELSEWHERE, f"{ANTHROPIC}, api_key: k", "model: openai/gpt-5"):
+        assert not lends(tmp_path, ("own", params), ours=FORWARDING, headers=OWN_KEY)
+
+
+@pytest.mark.parametrize("key", [KEY, "sk-proj-openai", "sk-ant-oat01-abc", "sk-ant-admin01-x", ""])
+def test_no_other_key_is_lent(tmp_path, key):
+    headers = {"x-api-key": key}
+    assert not lends(tmp_path, ("own", ANTHROPIC), ours=FORWARDING, headers=headers)
+
+
+def test_a_key_that_opens_our_port_is_never_lent(tmp_path):
+    keys = (OWN_KEY["x-api-key"],)
+    entry = ("own", ANTHROPIC)
+    assert not lends(tmp_path, entry, ours=FORWARDING, headers=OWN_KEY, keys=keys)
+
+
+def test_nor_is_any_where_the_environment_has_one(tmp_path):
+    environ = {"ANTHROPIC_API_KEY": "sk-ant-api03-ours"}
+    entry = ("own", ANTHROPIC)
+    assert not lends(tmp_path, entry, ours=FORWARDING, headers=OWN_KEY, environ=environ)
+
+
+def test_a_token_goes_before_a_key(tmp_path):
+    both = "ccproxy: {hooks: [forward_apikey, forward_oauth]}"
+    headers = {**TOKEN, **OWN_KEY}
+    assert lent(tmp_path, ("own", ANTHROPIC), ours=both, headers=headers) == "sk-ant-oat01-abc"
+
+
+def test_hooks_and_moderation_are_loaded_with_the_rules(tmp_path):
+    ours = "ccproxy: {hooks: [own_rules.mine], moderation: {enabled: true, deny: [x]}}"
+    write_config(tmp_path, ours, rules="def mine(data, user_api_key_dict): ...")
+    table = build_table(tmp_path)
+    assert len(table.hooks.steps) == 2
+    assert table.moderator is not None
+    (tmp_path / "own_rules.py").write_text("1 / 0")
+    with pytest.raises(ConfigError, match=r"hooks\[0\]: cannot import own_rules: ZeroDivision"):
+        build_table(tmp_path)

@@ -141,6 +141,17 @@ async def test_what_names_no_model_is_carried_undecided(client, worker):
     assert "x-ccproxy-decision" not in worker.requests[0].headers
 
 
+async def test_where_moderation_is_on_no_conversation_is_begun(tmp_path, worker):
+    config = write_config(tmp_path, "ccproxy: {moderation: {enabled: true, deny: [x]}}")
+    async with (
+        open_house(config, worker.address) as house,
+        serving(house.app) as url,
+        aiohttp.ClientSession(url) as client,
+    ):
+        assert await refused(client) == 400
+    assert worker.requests == []
+
+
 async def test_a_browser_names_its_key_among_the_protocols(client, worker):
     protocols = ["realtime", f"openai-insecure-api-key.{KEY}", "openai-beta.realtime-v1"]
     async with connected(client, headers={}, protocols=protocols) as talk:

@@ -9,9 +9,15 @@ import attrs
 import pytest
 import yaml
 
-from ccproxyd.config.entries import BUILT_IN_HOOKS, COMBINING_RULES, HookEntry
+from ccproxyd.config.entries import (
+    BUILT_IN_HOOKS,
+    COMBINING_RULES,
+    HOOK_PARAMETERS,
+    HookEntry,
+)
 from ccproxyd.config.imports import build_rules
 from ccproxyd.config.settings import UNUSED_KEYS, Settings, documented_keys
+from ccproxyd.errors import ProxyError
 from ccproxyd.routing import BUILT_IN, Request, Target, Thinking
 from tests.man.mdoc import Item, Page
 
@@ -95,6 +101,15 @@ def test_every_hook_is_there_and_no_other(ccproxy_yaml: Page) -> None:
     assert sorted(name for item in items for name in item.names) == sorted(BUILT_IN_HOOKS)
 
 
+@pytest.mark.parametrize("hook", BUILT_IN_HOOKS)
+def test_the_parameters_of_a_hook_are_all_there_and_no_others(
+    ccproxy_yaml: Page, hook: str
+) -> None:
+    inside = ccproxy_yaml.inside("HOOKS", hook)
+    told = [word.text for word in inside if word.is_head and word.items[-1].macro == "Cm"]
+    assert tuple(told) == HOOK_PARAMETERS.get(hook, ())
+
+
 def test_every_fact_of_a_request_is_there_and_no_other(ccproxy_yaml: Page) -> None:
     mapping = {"get", "items", "keys", "values"}
     request = Request({})
@@ -112,6 +127,7 @@ def test_every_fact_of_a_request_is_there_and_no_other(ccproxy_yaml: Page) -> No
 def test_no_key_is_named_that_nobody_reads(ccproxy_yaml: Page) -> None:
     known = {*keys(), *RULE_KEYS, *HOOK_KEYS, *ANCESTORS_KEYS, "ccproxy"}
     known |= {name for rule in BUILT_IN for name in parameters(rule)}
+    known |= {name for names in HOOK_PARAMETERS.values() for name in names}
     assert ccproxy_yaml.of("Cm") <= known
 
 
@@ -145,10 +161,22 @@ def page_directory() -> Any:
 
 
 def test_the_example_of_a_rule_of_ones_own_works(ccproxy_yaml: Page) -> None:
-    [source] = [text for text in ccproxy_yaml.examples if text.startswith("from ccproxyd")]
+    [source] = [text for text in ccproxy_yaml.examples if text.startswith("from ccproxyd.routing")]
     names: dict[str, Any] = {}
     exec(compile(source, "custom_rules.py", "exec"), names)  # noqa: S102 - it is our own
     rule = names["LongAnswerRule"](max_tokens=32000)
     assert rule.evaluate(Request({"max_tokens": 64000}), None)
     assert not rule.evaluate(Request({}), None)
     assert rule.detail(Request({"max_tokens": 5})) == "max_tokens 5"
+
+
+def test_the_example_of_a_hook_of_ones_own_works(ccproxy_yaml: Page) -> None:
+    [source] = [text for text in ccproxy_yaml.examples if text.startswith("from ccproxyd.errors")]
+    names: dict[str, Any] = {}
+    exec(compile(source, "my_hooks.py", "exec"), names)  # noqa: S102 - it is our own
+    data = {"messages": ["hi"], "model": "think", "metadata": {"ccproxy_model_name": "think"}}
+    names["careful"](data, {}, lowest=0)
+    assert (data["temperature"], data["model"]) == (0, "default")
+    with pytest.raises(ProxyError) as refused:
+        names["careful"]({"messages": ["drop table x"], "metadata": {}}, {})
+    assert refused.value.code == 403

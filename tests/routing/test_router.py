@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from ccproxyd.errors import ProxyError
 from ccproxyd.routing import (
     AllOf,
     ClassificationRule,
@@ -444,6 +445,72 @@ def test_a_rule_that_raises_is_explained_without_its_words() -> None:
     outcomes = router.explain(asking("m")).outcomes
     assert outcomes == (Outcome("a", "Broken", False, "raised KeyError"),)
     assert reported == []
+
+
+class Refuses(ClassificationRule):
+    """A rule that means it."""
+
+    def evaluate(self, request: Request, config: Any) -> bool:
+        raise ProxyError("no work on a Sunday", code=403)
+
+
+def test_a_rule_that_raises_our_error_refuses_the_request() -> None:
+    reported: list[Rule] = []
+    table = RoutingTable(rules=(rule("a", Broken()), rule("a", Refuses())), targets=TARGETS)
+    router = Router(table, on_error=lambda found, _: reported.append(found))
+    with pytest.raises(ProxyError, match="Sunday") as refused:
+        router.decide(asking("m"))
+    assert refused.value.code == 403
+    assert [one.name for one in reported] == ["Broken"]
+
+
+def test_a_refusal_is_explained_as_the_outcome() -> None:
+    table = RoutingTable(rules=(rule("a", Refuses()), rule("b", DefaultRule())), targets=TARGETS)
+    explained = Router(table).explain(asking("m"))
+    assert explained.winner == 0
+    assert explained.outcomes[0] == Outcome(
+        "a", "Refuses", False, "refused: no work on a Sunday", refused=True
+    )
+    assert explained.outcomes[1].matched
+    decision = explained.decision
+    assert (decision.label, decision.rule, decision.reason) == (
+        *("", "Refuses", "refused: no work on a Sunday"),
+    )
+
+
+def test_a_rule_that_matches_first_spares_a_request_the_refusal() -> None:
+    table = RoutingTable(
+        rules=(rule("think", DefaultRule()), rule("a", Refuses())), targets=TARGETS
+    )
+    router = Router(table)
+    assert router.explain(asking("m")).decision == router.decide(asking("m"))
+
+
+def test_a_conversation_that_is_held_is_not_refused() -> None:
+    matches = iter([True])
+
+    class Once(Refuses):
+        def evaluate(self, request: Request, config: Any) -> bool:
+            return next(matches, False) or super().evaluate(request, config)
+
+    table = RoutingTable(rules=(rule("think", Once(), sticky=True),), targets=TARGETS)
+    router = Router(table, StickyTable())
+    request = Request({"messages": []}, headers={"x-claude-code-session-id": "s"})
+    assert router.decide(request).label == "think"
+    assert router.decide(request).label == "think"
+    assert router.explain(request).decision.label == "think"
+
+
+# -- routes that somebody else than a rule asks for
+
+
+def test_a_request_can_be_sent_to_another_label_or_model() -> None:
+    models = served("think", "claude-*")
+    found = models.redirect("think", "hook", asking("m"))
+    assert (found.label, found.rule, found.requested_model) == ("think", "hook", "m")
+    assert models.redirect("claude-opus-4-8[1m]", "hook", asking("m")).label == "claude-opus-4-8"
+    with pytest.raises(NoRouteError, match="no model_name 'nowhere'"):
+        models.redirect("nowhere", "hook", asking("m"))
 
 
 def test_an_explanation_holds_no_words_of_the_request() -> None:

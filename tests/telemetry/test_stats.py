@@ -226,3 +226,10 @@ def test_requests_whose_end_was_not_told_do_not_fill_the_memory(stats: Stats) ->
     for number in range(100):
         decided(stats, str(number))
     assert stats.to_json()["in_flight"] == 3
+
+
+def test_a_request_that_another_label_answered_is_counted() -> None:
+    stats = Stats("2026-01-01T00:00:00Z")
+    names = {"request_id": "1", "label": "think", "model": "m", "rule": "r"}
+    stats.finished({**names, "failed": False, "latency_ms": 1.0, "fallback": "default"})
+    assert stats.to_json()["by_label"]["think"]["fallbacks"] == 1

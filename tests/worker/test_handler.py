@@ -98,6 +98,19 @@ async def test_a_client_cannot_pretend_that_a_verdict_was_applied(make):
     assert data["metadata"]["ccproxy_request_id"] == "r-1"
 
 
+async def test_what_hooks_have_noted_is_in_the_metadata_and_undoes_no_mark(make):
+    found = Verdict("think", "r-1", metadata={"session_id": "s", "ccproxy_label": "other"})
+    data = await call(make(Decided(found)), {"model": "asked"})
+    assert data["metadata"]["session_id"] == "s"
+    assert data["metadata"]["ccproxy_label"] == "think"
+    assert "api_key" not in data
+
+
+async def test_a_clients_own_key_replaces_the_deployments(make):
+    found = Verdict("think", "r-1", api_key="sk-ant-api03-x")
+    assert (await call(make(Decided(found)), {"model": "asked"}))["api_key"] == "sk-ant-api03-x"
+
+
 async def test_it_says_which_verdict_it_applied_last(make):
     handler = make()
     assert handler.applied == ""

@@ -32,6 +32,13 @@ def test_the_gateways_own_fields_do_no_harm():
     assert unseal(sealed(orjson.dumps(fields)), "s3cret") == VERDICT
 
 
+def test_notes_and_a_key_come_along_and_are_not_shown():
+    fields = {"label": "think", "request_id": "r-1", "metadata": {"a": 1}, "api_key": "sk-1"}
+    found = unseal(sealed(orjson.dumps(fields)), "s3cret")
+    assert (found.metadata, found.api_key) == ({"a": 1}, "sk-1")
+    assert "sk-1" not in repr(found)
+
+
 @pytest.mark.parametrize("secret", ["guessed", "s3cre", "s3crets", "é", ""])
 def test_another_secret_decides_nothing(secret):
     assert unseal(seal(VERDICT, secret), "s3cret") is None
@@ -53,6 +60,7 @@ def test_a_worker_without_a_secret_takes_no_decision():
         b'{"label": "think"}',
         b'{"label": 7, "request_id": "r"}',
         b'{"label": "", "request_id": "r"}',
+        b'{"label": "think", "request_id": "r", "metadata": 3}',
     ],
 )
 def test_a_payload_that_is_no_decision_decides_nothing(payload):

@@ -27,7 +27,7 @@ from yarl import URL
 from ccproxyd.config.lanes import Endpoint
 from ccproxyd.config.settings import Timeouts
 from ccproxyd.errors import ProxyError, UpstreamTimeout
-from ccproxyd.gateway.auth import CREDENTIAL_HEADERS, without_key
+from ccproxyd.gateway.auth import CREDENTIAL_HEADERS, SUBSCRIPTION_TOKEN, without_key
 from ccproxyd.gateway.exchange import Exchange
 from ccproxyd.gateway.lanes.answers import (
     NOT_SENT,
@@ -68,6 +68,7 @@ class Errand:
     betas: tuple[str, ...] | None = None
     """What a swap made of `anthropic-beta`; None where it stays."""
     token: str | None = field(default=None, repr=False)
+    """The client's own subscription token, or its own key, where it may go along."""
     timeouts: Timeouts = field(factory=Timeouts)
     falls_back: bool = False
     """An answer that is an error is LiteLLM's to replace."""
@@ -192,10 +193,8 @@ def _with_betas(
 
 
 def _credential(errand: Errand) -> list[tuple[str, str]]:
-    key = errand.endpoint.key
-    if errand.token is not None:
-        return [("authorization", f"Bearer {errand.token}")]
-    if not _is_anthropic(errand) or (key or "").startswith("sk-ant-oat"):
+    key = errand.endpoint.key if errand.token is None else errand.token
+    if not _is_anthropic(errand) or (key or "").startswith(SUBSCRIPTION_TOKEN):
         return [("authorization", f"Bearer {key}")]
     return [("x-api-key", key or "")]
 

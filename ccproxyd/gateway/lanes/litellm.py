@@ -15,18 +15,19 @@ from typing import Any, Final
 
 import aiohttp
 import orjson
-from attrs import frozen
+from attrs import field, frozen
 from yarl import URL
 
 from ccproxyd.config.settings import Timeouts
 from ccproxyd.errors import ProxyError
 from ccproxyd.gateway.auth import (
     CREDENTIAL_HEADERS,
+    SUBSCRIPTION_TOKEN,
     subscription_token,
     without_key,
     without_keys,
 )
-from ccproxyd.gateway.exchange import Exchange
+from ccproxyd.gateway.exchange import Exchange, header_pairs
 from ccproxyd.gateway.lanes.answers import (
     DIED,
     NOT_SENT,
@@ -54,8 +55,8 @@ class Order:
 
     body: bytes
     decision: Mapping[str, Any] | None
-    token: str | None = None
-    """The client's own subscription token, where it may go along."""
+    token: str | None = field(default=None, repr=False)
+    """The client's own subscription token, or its own key, where it may go along."""
     client_keys: bool = False
     """LiteLLM keeps the keys itself: the client's credentials go along, ours does not."""
     timeouts: Timeouts = _TIMEOUTS
@@ -126,6 +127,9 @@ class LiteLLMLane:
             check_key(response.status, order.label, is_ours=is_ours)
             async with _from_worker(order):
                 answer = await opened(response, order.timeouts)
+            if fallback := taken_fallback(response.headers):
+                report.fallback = fallback
+                exchange.extra += header_pairs([("x-ccproxy-fallback", fallback)])
             await pass_on(answer, exchange, report, "the worker")
         finally:
             let_go(response)
@@ -195,6 +199,12 @@ async def _from_worker(order: Order) -> AsyncIterator[None]:
         raise _WorkerDiedError from None
 
 
+def taken_fallback(headers: Mapping[str, str]) -> str | None:
+    """The `model_name` that answered in place of the one that was asked for, if one did."""
+    attempts = headers.get("x-litellm-attempted-fallbacks", "0")
+    return headers.get("x-litellm-model-group") if attempts != "0" else None
+
+
 def _url(exchange: Exchange, order: Order) -> URL:
     query = exchange.query if order.client_keys else without_key(exchange.query)
     url = f"http://worker{exchange.raw_path}{'?' + query if query else ''}"
@@ -215,11 +225,22 @@ def _headers(exchange: Exchange, order: Order, seat: Seat) -> list[tuple[str, st
     ]
     if not order.client_keys:
         kept.append((_key_header(exchange), f"Bearer {seat.address.key}"))
-    if order.token:
+    if order.token and _is_subscription(order.token):
         kept.append(("authorization", f"Bearer {order.token}"))
     if order.decision is not None:
-        kept.append((DECISION_HEADER, sealed(order.decision, seat.address.secret)))
+        kept.append((DECISION_HEADER, sealed(_told(order), seat.address.secret)))
     return kept
+
+
+def _told(order: Order) -> Mapping[str, Any]:
+    """LiteLLM takes a subscription token from its header, but a key from a hook alone."""
+    decision = order.decision or {}
+    own_key = order.token and not _is_subscription(order.token)
+    return {**decision, "api_key": order.token} if own_key else decision
+
+
+def _is_subscription(token: str) -> bool:
+    return token.startswith(SUBSCRIPTION_TOKEN)
 
 
 def _key_header(exchange: Exchange) -> str:

@@ -123,6 +123,33 @@ async def test_json_that_curl_calls_a_form_is_json(tmp_path):
         assert provider.requests[0].headers["content-type"] == "application/json"
 
 
+async def test_what_a_hook_changes_reaches_the_provider_and_its_label_too(tmp_path):
+    rules = """
+def change(data, user_api_key_dict, **changes):
+    data.update(changes)
+"""
+    first = "{hook: own_rules.change, params: {extra: 1}}"
+    second = "{hook: own_rules.change, params: {model: think}}"
+    hooks = f"hooks: [rule_evaluator, model_router, {first}, {second}]"
+    ours = OURS.replace("hooks: [rule_evaluator, model_router, forward_oauth]", hooks)
+    (tmp_path / "own_rules.py").write_text(rules)
+    async with opened(tmp_path, ours=ours) as (house, provider):
+        answer = await asked(house.app)
+        [seen] = provider.requests
+        assert (seen.model, seen.fields["extra"]) == ("claude-opus-4-8", 1)
+        assert seen.prompt == CANARY
+        assert answer.header("x-ccproxy-lane") == "direct"
+        assert answer.header("x-ccproxy-label") == "think"
+
+
+async def test_what_moderation_refuses_does_not_reach_the_provider(tmp_path):
+    ours = OURS + "  moderation: {enabled: true, deny: [canary]}\n"
+    async with opened(tmp_path, ours=ours) as (house, provider):
+        answer = await asked(house.app)
+        assert answer.status == 400
+        assert provider.requests == []
+
+
 async def test_a_client_that_names_no_version_gets_the_usual_one(tmp_path):
     async with opened(tmp_path) as (house, provider):
         await asked(house.app)
@@ -384,6 +411,28 @@ async def test_a_lent_token_goes_to_anthropic_alone(tmp_path, monkeypatch):
             assert (await expired.to(house.app)).status == 401
             assert KEY not in repr(sent)
             assert TOKEN not in house.told()
+
+
+async def test_so_does_a_lent_key(tmp_path, monkeypatch):
+    monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
+    key = "sk-ant-api03-of-the-client"
+    ours = OURS.split("  rules:")[0].replace("forward_oauth", "forward_apikey")
+    async with MockProvider() as provider:
+        write_config(tmp_path, ours, KEYLESS)
+        async with open_house(tmp_path) as house:
+            monkeypatch.setattr(
+                "ccproxyd.gateway.lanes.direct._url",
+                lambda _exchange, _errand: f"{provider.url}/v1/messages",
+            )
+            headers = {"x-api-key": key, "authorization": f"Bearer {KEY}"}
+            for prompt, status in (("hi", 200), ("@@status=401@@", 401)):
+                answer = await asked(house.app, asking("default", prompt=prompt), headers=headers)
+                assert answer.status == status
+        sent = provider.requests[0].headers
+        assert sent["x-api-key"] == key
+        assert "authorization" not in sent
+        assert KEY not in repr(sent)
+        assert key not in house.told()
 
 
 async def test_what_is_explained_is_what_is_done(tmp_path):

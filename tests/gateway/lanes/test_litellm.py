@@ -151,6 +151,18 @@ async def test_a_subscription_goes_along_only_where_it_is_lent(sockets):
     assert lent.header("x-litellm-api-key") == f"Bearer {worker.address.key}"
 
 
+async def test_a_key_of_the_clients_own_goes_along_in_the_sealed_decision_alone(sockets):
+    key = "sk-ant-api03-of-the-client"
+    order = Order(body=b"", decision=DECISION, token=key)
+    async with opened(sockets) as (lane, worker):
+        await lane.carry(Call(headers={"x-api-key": key}), order)
+    [request] = worker.requests
+    found = unseal(request.header("x-ccproxy-decision"), worker.address.secret)
+    assert found.api_key == key
+    assert key not in repr(request) + repr(order) + repr(found)
+    assert request.header("authorization") is None
+
+
 async def test_where_litellm_keeps_the_keys_a_clients_go_along_and_ours_does_not(sockets):
     order = Order(body=b"", decision=DECISION, client_keys=True)
     call = Call(headers={"x-api-key": "sk-client"}, query="key=sk-client")
@@ -482,3 +494,14 @@ async def test_a_session_that_is_closed_under_a_request_costs_nothing(sockets):
         await lane.lane.forget("1.0")
         call, _ = await carrying
     assert call.status == 200
+
+
+async def test_a_fallback_that_litellm_took_is_told(sockets):
+    async with opened(sockets) as (lane, worker):
+        taken = [("x-litellm-attempted-fallbacks", "1"), ("x-litellm-model-group", "default")]
+        worker.plays.append(answers(b"{}", 200, *taken))
+        worker.plays.append(answers(b"{}", 200, ("x-litellm-attempted-fallbacks", "0"), taken[1]))
+        call, report = await lane.carry()
+        assert (report.fallback, call.header("x-ccproxy-fallback")) == ("default", "default")
+        call, report = await lane.carry()
+        assert (report.fallback, call.header("x-ccproxy-fallback")) == (None, None)

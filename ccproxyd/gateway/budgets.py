@@ -1,0 +1,43 @@
+"""What a used-up budget means for a request: it goes on, to another label, or not at all.
+
+A count of tokens costs nothing and is never refused; it is made for the label that the request
+would go to. 403 is what makes Claude Code stop, instead of trying again.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ccproxyd.errors import ProxyError
+from ccproxyd.gateway.paths import counts_tokens
+from ccproxyd.routing import Decision, ModelRouter, Request
+from ccproxyd.telemetry.bookings import names_of
+from ccproxyd.telemetry.budgets import Gate, Rejected, RouteTo
+
+BUDGET: Final = "budget"
+"""What stands in a decision in place of a rule."""
+
+
+class BudgetUsedUpError(ProxyError):
+    """Nothing more may be spent on it."""
+
+    code = 403
+
+
+def within_budget(
+    decision: Decision, gate: Gate, models: ModelRouter, request: Request
+) -> Decision:
+    """The decision, or the one that the budgets leave.
+
+    Raises:
+        BudgetUsedUpError: they leave none.
+    """
+    verdict = gate.verdict(
+        decision.label, lambda label: names_of(label, models), movable=request.is_conversation
+    )
+    match verdict:
+        case RouteTo(label):
+            return models.redirect(label, BUDGET, request)
+        case Rejected(reason) if not counts_tokens(request.path):
+            raise BudgetUsedUpError(reason)
+    return decision
