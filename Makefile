@@ -4,6 +4,9 @@
 SHELL := /bin/bash
 BIN := .venv/bin
 ARGS ?=
+# One more than there are cores, up to five: a test of the whole daemon waits more than it works.
+CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+JOBS ?= $(shell n=$$(($(CORES) + 1)); echo $$((n < 5 ? n : 5)))
 
 # For `make install`, which uses no .venv: PYTHON is the interpreter that will run ccproxyd, and
 # BUILD_PYTHON one that has hatchling and installer, if that is another.
@@ -26,7 +29,7 @@ run: venv  ## the daemon in the foreground, with an offline demo provider behind
 	@exec $(BIN)/ccproxyd --demo
 
 test: venv  ## the whole suite, with at least 90 % of the code covered
-	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --cov=ccproxyd $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --cov=ccproxyd $(ARGS)
 
 lint: venv  ## style, formatting, security, and the floors of the house
 	$(BIN)/ruff check .
