@@ -172,6 +172,15 @@ class Service:
         return answer
 
     @contextmanager
+    def streaming(self) -> Iterator[Iterator[str]]:
+        """The lines of an answer that has begun and will take a while."""
+        body = message_body("@@events=20;gap=0.1@@", stream=True)
+        with self.client() as client, client.stream("POST", "/v1/messages", json=body) as answer:
+            lines = answer.iter_lines()
+            next(lines)
+            yield lines
+
+    @contextmanager
     def under_load(self) -> Iterator[Load]:
         """Clients that ask again and again, and note what comes of it."""
         load = Load(self)

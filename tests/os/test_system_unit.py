@@ -63,7 +63,9 @@ def service(machine: Machine, provider: RunningProvider) -> Service:
     machine.path("/etc/ccproxyd/env").write_text("KEY_OF_FILE=sk-by_file\n")
     machine.path("/etc/credential").write_text("sk-by_credential\n")
     machine.path("/etc/credential").chmod(0o600)
-    service.configure(UNIT, "[Service]", "LoadCredential=KEY_OF_CREDENTIAL:/etc/credential")
+    credential = "LoadCredential=KEY_OF_CREDENTIAL:/etc/credential"
+    limits = ("WatchdogSec=3", "TimeoutAbortSec=1", "TimeoutStopSec=1")
+    service.configure(UNIT, "[Service]", *limits, credential)
     service.systemctl("enable", "--now", "ccproxyd")
     return service
 
@@ -166,6 +168,35 @@ def test_a_request_outlives_a_killed_daemon(running: Service) -> None:
     running.answers()
     assert running.pid not in (0, pid)
     assert running.show("NRestarts") == "1"
+
+
+@pytest.mark.parametrize("room", ["worker", "template"])
+def test_what_is_killed_is_replaced_by_the_daemon(running: Service, room: str) -> None:
+    pid, status = running.pid, running.status()
+    victim = status["template"]["pid"] if room == "template" else status["workers"][0]["pid"]
+    with running.ending(victim):
+        running.kill("KILL", victim)
+    running.answers()
+    assert running.pid == pid
+
+
+def test_a_daemon_that_hangs_is_replaced_by_systemd(running: Service) -> None:
+    pid = running.pid
+    with running.ending(pid):
+        running.kill("STOP", pid)
+        running.answers()  # which never needed the daemon
+    running.answers()
+    assert running.pid not in (0, pid)
+    assert "Watchdog timeout" in running.journal()
+
+
+def test_a_restart_under_load_refuses_nothing_and_cuts_nothing(running: Service) -> None:
+    pid = running.pid
+    with running.under_load() as load, running.streaming() as lines:
+        running.systemctl("restart", UNIT)
+        assert any("message_stop" in line for line in lines)
+    assert set(load.outcomes) == {200}
+    assert running.pid != pid
 
 
 def test_the_journal_has_the_daemons_records(running: Service) -> None:

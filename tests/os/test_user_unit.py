@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import socket
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Final
 
 import httpx
@@ -18,7 +16,7 @@ import pytest
 from tests.os.installation import PYTHON
 from tests.os.machine import PATIENCE, USER_ID, Machine
 from tests.os.service import ADDRESS, SOCKET, UNIT, Service
-from tests.support.daemon import LABELS, Setup, anthropic_model, message_body
+from tests.support.daemon import LABELS, Setup, anthropic_model
 from tests.support.provider import RunningProvider
 
 WRONG: Final = ("label: think", "lable: think")
@@ -154,6 +152,15 @@ def test_what_is_killed_is_replaced_by_the_daemon(running: Service, room: str) -
     assert running.show("NRestarts") == "0"
 
 
+def test_a_request_outlives_a_killed_daemon(running: Service) -> None:
+    """systemd has the port; the request waits there for the next daemon."""
+    pid = running.pid
+    with running.ending(pid):
+        running.kill("KILL", pid)
+    running.answers()
+    assert running.pid not in (0, pid)
+
+
 def test_a_daemon_that_hangs_is_replaced_by_systemd(running: Service) -> None:
     pid = running.pid
     with running.ending(pid):
@@ -167,21 +174,11 @@ def test_a_daemon_that_hangs_is_replaced_by_systemd(running: Service) -> None:
 
 def test_a_restart_under_load_refuses_nothing_and_cuts_nothing(running: Service) -> None:
     pid = running.pid
-    with running.under_load() as load, streaming(running) as lines:
+    with running.under_load() as load, running.streaming() as lines:
         running.systemctl("restart", UNIT)
         assert any("message_stop" in line for line in lines)
     assert set(load.outcomes) == {200}
     assert running.pid != pid
-
-
-@contextmanager
-def streaming(service: Service) -> Iterator[Iterator[str]]:
-    """The lines of an answer that has begun and will take a while."""
-    body = message_body("@@events=20;gap=0.1@@", stream=True)
-    with service.client() as client, client.stream("POST", "/v1/messages", json=body) as answer:
-        lines = answer.iter_lines()
-        next(lines)
-        yield lines
 
 
 def test_uninstalled_it_leaves_no_process_no_port_and_no_unit(running: Service) -> None:
