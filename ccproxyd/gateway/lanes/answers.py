@@ -28,7 +28,8 @@ from ccproxyd.errors import ProxyError, UpstreamTimeout
 from ccproxyd.gateway.exchange import Exchange, Pairs
 from ccproxyd.gateway.replies import error_event
 from ccproxyd.gateway.report import Report
-from ccproxyd.gateway.usage import StreamUsage, usage_of_json
+from ccproxyd.gateway.usage import NO_USAGE, StreamUsage, usage_of_json
+from ccproxyd.telemetry.usage import Usage
 
 WHOLE_BYTES: Final = 1024 * 1024
 
@@ -53,6 +54,7 @@ class Answer:
     rest: AsyncIterator[bytes] = field(repr=False)
     whole: bool
     streams: bool
+    is_json: bool = False
 
 
 class KeyRefusedError(ProxyError):
@@ -102,6 +104,7 @@ async def opened(response: aiohttp.ClientResponse, timeouts: Timeouts) -> Answer
         rest=pieces,
         whole=whole,
         streams=response.content_type == "text/event-stream",
+        is_json=response.content_type == "application/json",
     )
 
 
@@ -140,9 +143,8 @@ async def pass_on(answer: Answer, exchange: Exchange, report: Report, source: st
 
 
 async def _stream(answer: Answer, exchange: Exchange, report: Report, source: str) -> None:
-    reader = StreamUsage()
-    # Only a stream of events has frames to look into; of a long file each piece would be copied.
-    feed = reader.feed if answer.streams else _ignore
+    reader = _reader_of(answer)
+    feed = reader.feed
     try:
         await _relay(answer.first, feed, exchange)
         async for piece in answer.rest:
@@ -164,8 +166,36 @@ async def _relay(piece: bytes, feed: Callable[[bytes], None], exchange: Exchange
     feed(piece)
 
 
-def _ignore(_piece: bytes) -> None:
-    return
+class _Unread:
+    """Neither events nor JSON: of a long file each piece would be copied for nothing."""
+
+    usage = NO_USAGE
+
+    def feed(self, piece: bytes) -> None:
+        """Of no interest."""
+
+
+class _JSONUsage:
+    """The usage of an answer whose length nobody told, as far as it is not too long."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    def feed(self, piece: bytes) -> None:
+        self._size += len(piece)
+        if self._size <= WHOLE_BYTES:
+            self._pieces.append(piece)
+
+    @property
+    def usage(self) -> Usage:
+        return NO_USAGE if self._size > WHOLE_BYTES else usage_of_json(b"".join(self._pieces))
+
+
+def _reader_of(answer: Answer) -> StreamUsage | _JSONUsage | _Unread:
+    if answer.streams:
+        return StreamUsage()
+    return _JSONUsage() if answer.is_json else _Unread()
 
 
 def _reason(error: BaseException, source: str) -> ProxyError:

@@ -1,9 +1,11 @@
 import asyncio
 
 import pytest
+from attrs import evolve
 
 from ccproxyd.config.settings import Timeouts
 from ccproxyd.errors import UpstreamTimeout
+from ccproxyd.gateway.lanes import answers as answers_module
 from ccproxyd.gateway.lanes.answers import Answer, KeyRefusedError, check_key, in_time, pass_on
 from ccproxyd.gateway.report import Report
 from tests.gateway.house import Call
@@ -46,6 +48,18 @@ async def test_usage_is_found_however_the_pieces_are_cut():
     assert (await passed_on(answer(*pieces)))[1].usage.output_tokens == 7
     body = b'{"usage": {"output_tokens": 8}}'
     assert (await passed_on(answer(body, whole=True)))[1].usage.output_tokens == 8
+
+
+async def test_the_usage_of_json_whose_length_nobody_told_is_found(monkeypatch):
+    pieces = (b'{"usage": {"output_', b'tokens": 9}}')
+
+    async def found():
+        untold = evolve(answer(*pieces, streams=False), is_json=True)
+        return (await passed_on(untold))[1].usage.output_tokens
+
+    assert await found() == 9
+    monkeypatch.setattr(answers_module, "WHOLE_BYTES", 20)
+    assert await found() is None
 
 
 async def test_a_pause_without_end_breaks_the_stream_off():

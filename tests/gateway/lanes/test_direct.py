@@ -210,6 +210,18 @@ async def test_a_stream_comes_back_byte_for_byte(tmp_path):
         assert finished["cost_usd"] == pytest.approx(spent)
 
 
+async def test_the_usage_of_an_answer_in_chunks_is_found(tmp_path):
+    body = b'{"usage": {"input_tokens": 3, "output_tokens": 5}}'
+    chunked = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n"
+    whole = chunked + b"\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+    async with serving(lambda _: whole) as port:
+        config = one_model(f"http://127.0.0.1:{port}")
+        async with open_house(write_config(tmp_path, OURS.split("  rules:")[0], config)) as house:
+            answer = await asked(house.app)
+            assert answer.answer == body
+            assert house.finished()["output_tokens"] == 5
+
+
 async def test_a_model_without_a_price_has_no_cost(tmp_path):
     async with opened(tmp_path) as (house, _provider):
         await asked(house.app, asking("slow"))
