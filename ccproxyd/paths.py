@@ -76,6 +76,20 @@ def control_sockets(
     return [own, SYSTEM_RUNTIME / "control.sock"]
 
 
+def litellm_directory(purpose: str) -> Path:
+    """Where LiteLLM is installed, found without importing it.
+
+    Raises:
+        CcproxydError: it is not; `purpose` says what then cannot be done.
+    """
+    import importlib.util  # the command line has no use for it, and is to start at once
+
+    found = importlib.util.find_spec("litellm")
+    if found is None or not found.submodule_search_locations:
+        raise CcproxydError(f"cannot {purpose}: LiteLLM is not installed; install ccproxyd anew")
+    return Path(found.submodule_search_locations[0])
+
+
 def make_private(directory: Path) -> Path:
     """A directory that nobody else can read, made if need be.
 

@@ -122,10 +122,19 @@ def lanes_of(loaded: Loaded, environ: Environ, config_dir: Path) -> dict[str, La
     return find_lanes(
         loaded.documents["litellm"],
         loaded.litellm.deployments,
-        {**environ, **loaded.environ},
+        provider_environ(loaded, environ),
         config_dir,
         direct=loaded.settings.lanes.direct,
+        database=loaded.litellm.database,
     )
+
+
+def provider_environ(loaded: Loaded, environ: Environ) -> Environ:
+    """The environment that LiteLLM finds keys and addresses in; config.yaml itself adds to it."""
+    everything = {**environ, **loaded.environ}
+    found = _section(loaded.documents["litellm"], "environment_variables")
+    added = {name: resolve(value, everything) for name, value in found.items()}
+    return {**everything, **{k: str(value) for k, value in added.items() if value is not None}}
 
 
 def needs_litellm(lanes: Mapping[str, Lane]) -> str | None:
@@ -141,20 +150,21 @@ def find_lanes(
     config_dir: Path,
     *,
     direct: str,
+    database: bool = False,
 ) -> dict[str, Lane]:
     """The lane of each `model_name`.
 
     Args:
         document: the whole of config.yaml, its includes merged.
         deployments: what was parsed of its `model_list`.
-        environ: what providers' keys and addresses may come from.
+        environ: see `provider_environ`.
         config_dir: where a callback's module may be.
         direct: the setting `lanes.direct`.
+        database: LiteLLM keeps the clients' keys, and nobody but LiteLLM can judge them.
     """
     names = dict.fromkeys(deployment.model_name for deployment in deployments)
-    if direct == "off":
-        return dict.fromkeys(names, Lane(LITELLM, "lanes.direct is off"))
-    if reason := next(_obstacles(document, config_dir), None):
+    own = "lanes.direct is off" if direct == "off" else "LiteLLM keeps the keys" * database
+    if reason := own or next(_obstacles(document, config_dir), None):
         return dict.fromkeys(names, Lane(LITELLM, reason))
     around = _surroundings(document, environ)
     fallbacks = _labels_with_fallbacks(document)
@@ -169,7 +179,6 @@ def find_lanes(
 
 
 def _surroundings(document: Document, environ: Environ) -> _Surroundings:
-    environ = {**environ, **_variables(document, environ)}
     ours, router = _section(document, "litellm_settings"), _section(document, "router_settings")
     usual = router.get("timeout") or ours.get("request_timeout")
     return _Surroundings(
@@ -237,6 +246,11 @@ def provider_of(deployment: Deployment) -> str | None:
     return "anthropic" if deployment.model.startswith("claude") else None
 
 
+def anthropic_base(deployment: Deployment, environ: Environ) -> str:
+    """Where LiteLLM would look for Anthropic."""
+    return deployment.api_base or _first(environ, _ANTHROPIC_BASES) or "https://api.anthropic.com"
+
+
 def bare_model(model: str) -> str:
     """The provider's own id.
 
@@ -265,7 +279,7 @@ def _is_price(name: str) -> bool:
 
 
 def _anthropic(deployment: Deployment, environ: Environ) -> tuple[str, str, str | None]:
-    base = deployment.api_base or _first(environ, _ANTHROPIC_BASES) or "https://api.anthropic.com"
+    base = anthropic_base(deployment, environ)
     key = deployment.params.get("api_key") or environ.get("ANTHROPIC_API_KEY")
     if environ.get("ANTHROPIC_AUTH_TOKEN") and not key:
         raise _NeedsLiteLLMError("the environment has ANTHROPIC_AUTH_TOKEN")
@@ -308,13 +322,6 @@ def _first(environ: Environ, names: tuple[str, ...]) -> str | None:
 
 def _section(document: Document, name: str) -> Document:
     return document.get(name) or {}
-
-
-def _variables(document: Document, environ: Environ) -> dict[str, str]:
-    """What config.yaml itself puts into LiteLLM's environment."""
-    found = _section(document, "environment_variables")
-    looked_up = {name: resolve(value, environ) for name, value in found.items()}
-    return {name: str(value) for name, value in looked_up.items() if value is not None}
 
 
 # What only LiteLLM does

@@ -34,7 +34,6 @@ from ccproxyd.gateway.bodies import (
 )
 from ccproxyd.gateway.budgets import within_budget
 from ccproxyd.gateway.exchange import Exchange, Send, header_pairs
-from ccproxyd.gateway.hooks.draft import for_litellm
 from ccproxyd.gateway.hooks.moderation import Asked
 from ccproxyd.gateway.hooks.pipeline import HOOK, Passage, Ways
 from ccproxyd.gateway.hooks.received import asked_in, asked_in_bytes, received
@@ -171,7 +170,7 @@ class App:
             passage.raw,
             decision,
             report.request_id,
-            for_litellm(passage.notes),
+            passage.notes,
         )
 
     def _passage(self, exchange: Exchange, table: Table, raw: bytes, report: Report) -> Passage:

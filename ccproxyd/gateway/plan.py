@@ -16,6 +16,7 @@ from ccproxyd.config.lanes import Endpoint, bare_model
 from ccproxyd.config.settings import Timeouts
 from ccproxyd.gateway.bodies import with_model
 from ccproxyd.gateway.exchange import Exchange
+from ccproxyd.gateway.hooks.draft import for_litellm
 from ccproxyd.gateway.lanes.choice import Choice, choose
 from ccproxyd.gateway.lanes.direct import Errand
 from ccproxyd.gateway.lanes.litellm import Order
@@ -51,7 +52,7 @@ def plan_route(
     request_id: str,
     notes: Mapping[str, Any] = _NO_NOTES,
 ) -> Plan:
-    """For a request whose route is decided; `notes` are what hooks have for LiteLLM's callbacks."""
+    """For a request whose route is decided; `notes` are what hooks have told each other."""
 
     def order() -> Order:
         """LiteLLM runs no hook on a count: there the decision is written into the body."""
@@ -67,14 +68,8 @@ def plan_route(
 
 def choice_for(table: Table, request: Request, decision: Decision) -> Choice:
     """The lane of a request, and why."""
-    return choose(
-        table.lane_of(decision.label),
-        decision,
-        path=request.path,
-        body=request.body,
-        headers=request.headers,
-        has_token=table.lent(decision.label, request.headers) is not None,
-    )
+    has_token = table.lent(decision.label, request.headers) is not None
+    return choose(table.lane_of(decision.label), decision, request, has_token=has_token)
 
 
 def order_for(
@@ -97,7 +92,8 @@ def order_for(
 
 def _handed_over(decision: Decision, request_id: str, notes: Mapping[str, Any]) -> dict[str, Any]:
     told = {"label": decision.label, "request_id": request_id, "kept": decision.kept}
-    return {**told, "metadata": notes} if notes else told
+    metadata = for_litellm(notes)
+    return {**told, "metadata": metadata} if metadata else told
 
 
 def _errand(

@@ -7,11 +7,11 @@ from the network at its start, and the direct lane goes on with this one.
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Final
 
 from ccproxyd.errors import CcproxydError
+from ccproxyd.paths import litellm_directory
 from ccproxyd.telemetry.prices import PriceList
 
 _FILE: Final = "model_prices_and_context_window_backup.json"
@@ -23,10 +23,7 @@ def find_price_file() -> Path:
     Raises:
         CcproxydError: LiteLLM is not installed.
     """
-    found = importlib.util.find_spec("litellm")
-    if found is None or not found.submodule_search_locations:
-        raise CcproxydError("cannot price answers: LiteLLM is not installed; install ccproxyd anew")
-    return Path(found.submodule_search_locations[0], _FILE)
+    return litellm_directory("price answers") / _FILE
 
 
 def load_prices() -> PriceList:

@@ -18,7 +18,15 @@ from attrs import field, frozen
 from ccproxyd.channel import Message
 from ccproxyd.config.deployments import Deployment
 from ccproxyd.config.imports import build_parts
-from ccproxyd.config.lanes import LITELLM, Lane, lanes_of, needs_litellm, provider_of
+from ccproxyd.config.lanes import (
+    LITELLM,
+    Lane,
+    anthropic_base,
+    lanes_of,
+    needs_litellm,
+    provider_environ,
+    provider_of,
+)
 from ccproxyd.config.load import Loaded
 from ccproxyd.config.settings import Settings
 from ccproxyd.gateway.auth import Keyring, anthropic_key, subscription_token
@@ -27,8 +35,6 @@ from ccproxyd.gateway.hooks.pipeline import OnHookError, Pipeline, compile_hooks
 from ccproxyd.gateway.paths import PathTable
 from ccproxyd.routing import ModelRouter, Router, RoutingTable, Rule, StickyTable
 from ccproxyd.telemetry.prices import PriceList, Tariff
-
-_ANTHROPIC_BASES: Final = ("ANTHROPIC_API_BASE", "ANTHROPIC_BASE_URL")
 
 _TARIFFS: Final = 500
 """With a wildcard in `model_list` the clients name the models."""
@@ -95,7 +101,7 @@ class Table:
             lanes=lanes_of(loaded, os.environ, config_dir),
             prices=prices,
             deployments=loaded.litellm.deployments,
-            environ={**os.environ, **loaded.environ},
+            environ=provider_environ(loaded, os.environ),
             clients_belong_to_litellm=loaded.litellm.database,
             falls_back=_falls_back(loaded.documents["litellm"]),
         )
@@ -156,17 +162,12 @@ class Table:
         return bool(reached) and all(map(self._is_anthropic, reached))
 
     def _is_anthropic(self, deployment: Deployment) -> bool:
-        provider, slash, _ = deployment.model.partition("/")
-        named = provider == "anthropic" if slash else deployment.model.startswith("claude")
-        base = deployment.api_base or next(
-            (self.environ[name] for name in _ANTHROPIC_BASES if self.environ.get(name)), None
-        )
+        base = anthropic_base(deployment, self.environ)
+        named = provider_of(deployment) == "anthropic"
         return named and not deployment.has_key and _is_anthropic_address(base)
 
 
-def _is_anthropic_address(base: str | None) -> bool:
-    if base is None:
-        return True
+def _is_anthropic_address(base: str) -> bool:
     parts = urlsplit(base)
     return parts.scheme == "https" and parts.hostname == "api.anthropic.com"
 

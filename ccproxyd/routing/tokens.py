@@ -30,7 +30,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import importlib.util
 import marshal
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, partial
@@ -42,6 +41,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from attrs import Factory, define, frozen
 
 from ccproxyd.errors import CcproxydError
+from ccproxyd.paths import litellm_directory
 from ccproxyd.routing.content import (
     INSTRUCTIONS,
     TOOLS,
@@ -229,10 +229,7 @@ def find_encodings() -> Path:
     Raises:
         CcproxydError: LiteLLM is not installed.
     """
-    found = importlib.util.find_spec("litellm")
-    if found is None or not found.submodule_search_locations:
-        raise CcproxydError("cannot count tokens: LiteLLM is not installed; install ccproxyd anew")
-    return Path(found.submodule_search_locations[0], "litellm_core_utils", "tokenizers")
+    return litellm_directory("count tokens") / "litellm_core_utils" / "tokenizers"
 
 
 @frozen

@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 
 from ccproxyd.config.deployments import parse_deployments
-from ccproxyd.config.lanes import DIRECT, LITELLM, Lane, bare_model, find_lanes
+from ccproxyd.config.lanes import DIRECT, LITELLM, Lane, bare_model, find_lanes, lanes_of
+from ccproxyd.config.load import load
 
 SONNET = {"model": "anthropic/claude-sonnet-5", "api_key": "k"}
 NOWHERE = Path("/nonexistent")
@@ -93,10 +94,28 @@ def test_keys_and_addresses_come_from_the_environment_as_litellm_takes_them() ->
     assert (found.url, found.key) == ("http://b/v1/chat/completions", "from-env")
 
 
-def test_the_environment_of_config_yaml_counts() -> None:
-    variables = {"ANTHROPIC_API_BASE": "os.environ/BASE"}
-    found = endpoint(environ={"BASE": "http://a"}, environment_variables=variables)
-    assert found.url == "http://a/v1/messages"
+def loaded_lanes(directory: Path, environ: dict[str, str], variables: str) -> dict[str, Lane]:
+    """The lanes of a config directory, whose config.yaml sets these variables."""
+    params = "{model: anthropic/claude-sonnet-5, api_key: k}"
+    entries = f"model_list: [{{model_name: default, litellm_params: {params}}}]"
+    general = "general_settings: {master_key: sk-1}"
+    (directory / "ccproxy.yaml").write_text("ccproxy: {}")
+    text = f"{entries}\n{general}\nenvironment_variables: {variables}\n"
+    (directory / "config.yaml").write_text(text)
+    return lanes_of(load(directory, environ), environ, directory)
+
+
+def test_the_environment_of_config_yaml_counts(tmp_path: Path) -> None:
+    variables = "{ANTHROPIC_API_BASE: os.environ/BASE}"
+    found = loaded_lanes(tmp_path, {"BASE": "http://a"}, variables)["default"]
+    assert found.endpoint is not None
+    assert found.endpoint.url == "http://a/v1/messages"
+
+
+def test_where_litellm_keeps_the_keys_nothing_goes_past_it(tmp_path: Path) -> None:
+    """The gateway lets every client through then: LiteLLM alone can tell them apart."""
+    found = loaded_lanes(tmp_path, {}, "{DATABASE_URL: 'postgres://x'}")["default"]
+    assert found == Lane(LITELLM, "LiteLLM keeps the keys")
 
 
 def test_a_key_may_be_looked_up_and_is_never_shown() -> None:

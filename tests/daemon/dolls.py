@@ -184,6 +184,20 @@ REFUSING: Final = "refusing = True\n" + TEMPLATE
 DEMO: Final = 'say(\'{"kind":"ready"}\')\nobey()'
 
 
+REQUEST: Final[dict[str, Any]] = {
+    "request_id": "r1",
+    "label": "default",
+    "rule": "default",
+    "model": "anthropic/claude-sonnet-5",
+    "prompt": "what nobody else may read",
+    "status": 200,
+    "failed": False,
+    "latency_ms": 5.0,
+    "output_tokens": 7,
+}
+"""What a gateway tells of a request that has ended, and more than it may tell."""
+
+
 class Idle:
     """Values of `ccproxy.timeouts.idle` that make the gateway fail."""
 

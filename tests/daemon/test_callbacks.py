@@ -7,21 +7,10 @@ import pytest
 from ccproxyd.daemon.callbacks import TemplateCallbacks
 from ccproxyd.supervision.lifecycle import Event, State
 from ccproxyd.supervision.template import can_fork
-from tests.daemon.dolls import Street, ask_gateway, gateway_lists, only_worker
+from tests.daemon.dolls import REQUEST, Street, ask_gateway, gateway_lists, only_worker
 from tests.supervision.children import life_of
 
 pytestmark = pytest.mark.anyio
-
-REQUEST = {
-    "request_id": "r1",
-    "label": "default",
-    "rule": "default",
-    "model": "anthropic/claude-sonnet-5",
-    "status": 200,
-    "failed": False,
-    "latency_ms": 5.0,
-    "output_tokens": 7,
-}
 
 
 async def test_a_gateway_that_hangs_is_replaced_before_it_is_dead(street: Street) -> None:

@@ -20,6 +20,7 @@ from ccproxyd.supervision.lifecycle import State, Wanted
 from ccproxyd.supervision.template import ForkedChild, can_fork
 from tests.daemon.dolls import (
     REFUSING,
+    REQUEST,
     Idle,
     Street,
     ask_gateway,
@@ -30,18 +31,6 @@ from tests.daemon.dolls import (
 from tests.supervision.children import command, life_of, reaches
 
 pytestmark = pytest.mark.anyio
-
-REQUEST = {
-    "request_id": "r1",
-    "label": "default",
-    "rule": "default",
-    "model": "anthropic/claude-sonnet-5",
-    "prompt": "what nobody else may read",
-    "status": 200,
-    "failed": False,
-    "latency_ms": 5.0,
-    "output_tokens": 7,
-}
 
 
 async def test_a_house_is_ready_when_gateway_and_workers_are(street: Street) -> None:

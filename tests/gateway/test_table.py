@@ -138,6 +138,20 @@ def test_a_key_of_the_clients_own_is_lent_as_a_subscription_is(tmp_path):
         assert not lends(tmp_path, ("own", params), ours=FORWARDING, headers=OWN_KEY)
 
 
+ASTRAY = 'environment_variables: {ANTHROPIC_BASE_URL: "https://elsewhere.example"}'
+
+
+def test_an_address_that_config_yaml_sets_for_litellm_counts(tmp_path):
+    assert lends(tmp_path, ("own", ANTHROPIC))
+    assert not lends(tmp_path, ("own", ANTHROPIC), more=ASTRAY)
+
+
+def test_a_provider_that_is_said_by_name_counts(tmp_path):
+    named = "model: claude-opus-4-8, custom_llm_provider: {}"
+    assert lends(tmp_path, ("own", named.format("anthropic")))
+    assert not lends(tmp_path, ("own", named.format("openai")))
+
+
 @pytest.mark.parametrize("key", [KEY, "sk-proj-openai", "sk-ant-oat01-abc", "sk-ant-admin01-x", ""])
 def test_no_other_key_is_lent(tmp_path, key):
     headers = {"x-api-key": key}

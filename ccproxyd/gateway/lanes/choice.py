@@ -8,13 +8,12 @@ swapped for another of OpenAI's reasoning family, whose parameters are called di
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from attrs import frozen
 
 from ccproxyd.config.lanes import DIRECT, LITELLM, Endpoint, Lane, bare_model
-from ccproxyd.routing import Decision
+from ccproxyd.routing import Decision, Request
 
 _PROTOCOLS: Final = {
     "/v1/messages": "anthropic",
@@ -49,15 +48,7 @@ class Choice:
     falls_back: bool = False
 
 
-def choose(
-    lane: Lane,
-    decision: Decision,
-    *,
-    path: str,
-    body: Mapping[str, Any],
-    headers: Mapping[str, str],
-    has_token: bool,
-) -> Choice:
+def choose(lane: Lane, decision: Decision, request: Request, *, has_token: bool) -> Choice:
     """The lane of one request.
 
     Args:
@@ -67,26 +58,20 @@ def choose(
     endpoint = lane.endpoint
     if endpoint is None:
         return Choice(LITELLM, lane.reason)
-    if obstacle := _obstacle(endpoint, decision, path, body, headers, has_token=has_token):
+    if obstacle := _obstacle(endpoint, decision, request, has_token=has_token):
         return Choice(LITELLM, obstacle)
     return Choice(DIRECT, lane.reason, endpoint, lane.falls_back)
 
 
 def _obstacle(
-    endpoint: Endpoint,
-    decision: Decision,
-    path: str,
-    body: Mapping[str, Any],
-    headers: Mapping[str, str],
-    *,
-    has_token: bool,
+    endpoint: Endpoint, decision: Decision, request: Request, *, has_token: bool
 ) -> str | None:
     """Why this request needs LiteLLM, or None."""
-    if (protocol := _PROTOCOLS.get(path)) is None:
-        return f"LiteLLM serves {path}"
+    if (protocol := _PROTOCOLS.get(request.path)) is None:
+        return f"LiteLLM serves {request.path}"
     if protocol != endpoint.protocol:
         return f"LiteLLM translates between {protocol} and {endpoint.protocol}"
-    if named := _asks_litellm(body, headers):
+    if named := _asks_litellm(request):
         return f"{named} is for LiteLLM"
     if endpoint.key is None and not has_token:
         return "no key is configured, and the client brings no token of its own"
@@ -95,10 +80,12 @@ def _obstacle(
     return None
 
 
-def _asks_litellm(body: Mapping[str, Any], headers: Mapping[str, str]) -> str | None:
-    if asked := _LITELLM_FIELDS.intersection(body):
+def _asks_litellm(request: Request) -> str | None:
+    if asked := _LITELLM_FIELDS.intersection(request.body):
         return f"the field {min(asked)}"
-    named = [one for one in headers if one.startswith(_LITELLM_HEADER) and one != _KEY_HEADER]
+    named = [
+        one for one in request.headers if one.startswith(_LITELLM_HEADER) and one != _KEY_HEADER
+    ]
     return f"the header {min(named)}" if named else None
 
 

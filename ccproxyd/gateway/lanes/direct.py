@@ -14,7 +14,6 @@ The answer is asked for uncompressed: its usage is read in passing.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Final
@@ -52,8 +51,6 @@ _ACCOUNT: Final = frozenset({"openai-organization", "openai-project"})
 _NOT_PASSED: Final = ("x-ccproxy-", "x-litellm-", "sec-", "cf-")
 _ANTHROPICS: Final = ("anthropic-", "x-claude-", "x-app")
 _ANTHROPIC_VERSION: Final = "2023-06-01"
-_CONNECTS: Final = 2
-"""A connection that was kept may be gone when it is used again; a fresh one is tried once."""
 
 
 @frozen
@@ -109,11 +106,14 @@ class DirectLane:
         await self._upstream.close()
 
     async def _reached(self, exchange: Exchange, errand: Errand) -> aiohttp.ClientResponse:
+        """A connection that was kept may be gone when it is used again; a fresh one is tried."""
         async with _from_provider(errand):
-            for _ in range(_CONNECTS - 1):
-                with contextlib.suppress(aiohttp.ServerDisconnectedError, ConnectionResetError):
-                    return await self._send(exchange, errand)
-            return await self._send(exchange, errand)
+            try:
+                return await self._send(exchange, errand)
+            except aiohttp.ClientConnectorError:
+                raise  # that was a fresh one
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+                return await self._send(exchange, errand)
 
     async def _send(self, exchange: Exchange, errand: Errand) -> aiohttp.ClientResponse:
         session = await self._upstream.session(errand.endpoint.verify)

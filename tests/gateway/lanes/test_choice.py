@@ -4,7 +4,7 @@ import pytest
 
 from ccproxyd.config.lanes import DIRECT, LITELLM, Endpoint, Lane
 from ccproxyd.gateway.lanes.choice import Choice, choose
-from ccproxyd.routing import Decision
+from ccproxyd.routing import Decision, Request
 
 ANTHROPIC = Endpoint("anthropic", "https://a/v1/messages", "k")
 OPENAI = Endpoint("openai", "https://o/v1/chat/completions", "k")
@@ -23,9 +23,8 @@ def choice(
 ) -> Choice:
     lane = Lane(DIRECT if endpoint else LITELLM, "so it is", endpoint)
     decision = Decision("think", "ThinkingRule", model, "", requested)
-    return choose(
-        lane, decision, path=path, body=body or {}, headers=headers or {}, has_token=has_token
-    )
+    request = Request(body or {}, path=path, headers=headers or {})
+    return choose(lane, decision, request, has_token=has_token)
 
 
 def test_a_request_in_the_providers_protocol_goes_direct() -> None:
@@ -96,6 +95,5 @@ def test_a_swap_to_a_reasoning_model_of_openais_is_adapted(
 def test_the_fallbacks_of_the_label_stay_known() -> None:
     lane = Lane(DIRECT, "", ANTHROPIC, falls_back=True)
     decision = Decision("think", "", "anthropic/x", "", "x")
-    assert choose(lane, decision, path="/v1/messages", body={}, headers={}, has_token=False) == (
-        Choice(DIRECT, "", ANTHROPIC, falls_back=True)
-    )
+    found = choose(lane, decision, Request({}, path="/v1/messages"), has_token=False)
+    assert found == Choice(DIRECT, "", ANTHROPIC, falls_back=True)

@@ -1,6 +1,8 @@
 """Requests that go past LiteLLM, from the app to a provider on a loopback port."""
 
 import asyncio
+import socket
+import struct
 from contextlib import asynccontextmanager
 
 import orjson
@@ -288,6 +290,26 @@ async def test_a_provider_that_hangs_up_without_a_word_is_asked_once_more(tmp_pa
         answer = await asked(house.app, asking("default", prompt="@@reset@@"))
         assert answer.status == 502
         assert len(provider.requests) == 2
+
+
+async def test_a_connection_that_is_reset_is_replaced_by_a_fresh_one(tmp_path):
+    heads = []
+
+    async def serve(reader, writer):
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        if len(heads) == 1:
+            linger = struct.pack("ii", 1, 0)  # to be closed without a word: RST
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        else:
+            writer.write(OK)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        config = one_model(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        async with open_house(write_config(tmp_path, OURS.split("  rules:")[0], config)) as house:
+            answer = await asked(house.app)
+    assert (answer.status, len(heads)) == (200, 2)
 
 
 async def test_the_deployments_timeout_holds(tmp_path):
