@@ -5,8 +5,10 @@ uvicorn accept. From there on a config changes in the same two steps, so that a 
 the user's that does not load is an answer to `prepare` and touches nothing.
 
 A `drain` makes this process the lame duck of a replacement: it closes its own copy of the listener,
-asks every keep-alive client to reconnect, and goes when the last answer is out. When the wire ends
-the daemon is gone, and nobody would restart a worker or pass on a reload: the gateway goes too.
+asks every keep-alive client to reconnect, and goes when the last answer is out. A `stop` is the same
+with less patience; where systemd has the port, who reconnects waits there for the next daemon. When
+the wire ends the daemon is gone, and nobody would restart a worker or pass on a reload: the gateway
+goes too.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import signal
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -50,6 +52,9 @@ DUCK_SECONDS: Final = 2.0
 An answer that had begun before could not say so: the client of a long stream will use its
 connection once more, and right after the stream's end.
 """
+STOP_QUIET_SECONDS: Final = 0.5
+"""The same for a stop, which somebody waits for. A connection just accepted, whose request has not
+been read yet, must not be closed under it: the client would see a reset."""
 _QUIET_CHECK_SECONDS: Final = 0.1
 ORPHAN_SECONDS: Final = 5.0
 """What a request in flight gets when the daemon is gone."""
@@ -83,7 +88,10 @@ class Gateway:
 
     def receive(self, message: dict[str, Any]) -> None:
         """One command of the daemon's; the daemon waits for the answer where order matters."""
-        task = asyncio.get_running_loop().create_task(self._obey(message))
+        self._begin(self._obey(message))
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
@@ -157,16 +165,25 @@ class Gateway:
 
     async def do_drain(self, message: dict[str, Any]) -> None:
         """Be the lame duck: new connections go to the replacement, which has the listener too."""
-        app, loop = self._app(), asyncio.get_running_loop()
-        app.leaving, app.last_end = True, time.monotonic()
-        self._close_listener()
-        deadline = loop.time() + message.get("seconds", 600.0)
-        while app.quiet_seconds() < DUCK_SECONDS and loop.time() < deadline:  # noqa: ASYNC110
-            await asyncio.sleep(_QUIET_CHECK_SECONDS)
-        self._leave(max(1.0, deadline - loop.time()))
+        await self._depart(message.get("seconds", 600.0), DUCK_SECONDS)
 
     async def do_stop(self, message: dict[str, Any]) -> None:
-        self._leave(message.get("seconds", 30.0))
+        """It may come more than once, and before anything is served; the earliest limit counts."""
+        self.ending.set()
+        if self.server is not None:
+            self._begin(self._depart(message.get("seconds", 30.0), STOP_QUIET_SECONDS))
+
+    async def _depart(self, seconds: float, quiet: float) -> None:
+        """Take no new connection, and go when the old ones have been quiet for a while."""
+        app, loop = self._app(), asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        app.leaving, app.last_end = True, time.monotonic()
+        self._close_listener()
+        while (left := deadline - loop.time()) > 0:
+            await asyncio.sleep(min(_QUIET_CHECK_SECONDS, left))
+            if app.quiet_seconds() >= quiet or not self._server().server_state.connections:
+                break
+        self._leave(max(0.0, left))
 
     def _close_listener(self) -> None:
         """This process's copy of it: who else has one goes on accepting."""
@@ -174,14 +191,10 @@ class Gateway:
             listening.close()
 
     def _leave(self, seconds: float) -> None:
-        """Go when nothing is in flight any more, after `seconds` at the latest.
-
-        It may come more than once, and before anything is served; the earliest limit counts.
-        """
-        self.ending.set()
-        if self.server is not None:
-            self.server.should_exit = True
-            asyncio.get_running_loop().call_later(seconds, self.server.cut_off)
+        """Go when nothing is in flight any more, after `seconds` at the latest."""
+        server = self._server()
+        server.should_exit = True
+        asyncio.get_running_loop().call_later(seconds, server.cut_off)
 
     def _app(self) -> App:
         if self.app is None:
@@ -265,9 +278,8 @@ class Gateway:
 
     async def _follow_daemon(self, wire: Wire) -> None:
         await wire.closed.wait()
-        # The listener first: the next daemon needs the port while the last answers go out here.
-        self._close_listener()
-        self._leave(ORPHAN_SECONDS)
+        # The next daemon needs the port while the last answers go out here.
+        await self._depart(ORPHAN_SECONDS, STOP_QUIET_SECONDS)
 
     async def _beat(self) -> None:
         """Tell how this process is."""

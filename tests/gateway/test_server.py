@@ -308,6 +308,21 @@ async def test_it_stops_when_its_requests_are_done(inside, listener, client, wor
     await asyncio.wait_for(inside.task, PATIENCE)
 
 
+async def test_a_connection_that_was_just_made_may_still_ask(inside, listener, worker, config_dir):
+    """Where systemd has the port, a restart would else reset those who came a moment too early."""
+    await inside.serving(config_dir, worker)
+    reader, writer = await asyncio.open_connection(*listener.getsockname())
+    await becomes(lambda: connections(inside))
+    await inside.ask("stop", seconds=PATIENCE)
+    await becomes(lambda: inside.gateway.app.leaving)
+    writer.write(on_the_wire(asking()))
+    answer = await asyncio.wait_for(reader.read(), PATIENCE)
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert b"\r\nconnection: close" in answer.lower()
+    await asyncio.wait_for(inside.task, PATIENCE)
+
+
 async def test_what_takes_longer_than_a_stop_allows_is_cut_and_told_as_a_failure(
     inside, listener, client, worker, config_dir
 ):
