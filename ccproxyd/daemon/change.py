@@ -16,8 +16,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
+import anyio
 import anyio.to_thread
 from attrs import frozen
 
@@ -31,6 +32,9 @@ from ccproxyd.supervision.lifecycle import State, Wanted
 from ccproxyd.supervision.process import Child
 from ccproxyd.supervision.supervisor import Supervised
 from ccproxyd.wire import WireClosedError
+
+START_PATIENCE: Final = 30.0
+"""Seconds that a change waits for a daemon that is just starting."""
 
 
 class RefusedError(CcproxydError):
@@ -77,6 +81,7 @@ async def _recorded(
     house: House, change: Callable[[House], Awaitable[str]], *, is_reload: bool = True
 ) -> Changed:
     async with house.changing:
+        await _started(house)
         if house.shown_state not in ("ready", "degraded"):
             raise RefusedError(f"ccproxyd is {house.state}; try again when it is ready")
         before, began = house.state, time.monotonic()
@@ -92,6 +97,13 @@ async def _recorded(
         changed = Changed(what, house.generation_number, time.monotonic() - began)
         _note(house, None, changed.seconds, is_reload, what)
         return changed
+
+
+async def _started(house: House) -> None:
+    """Who asks right after a start means the daemon that it becomes."""
+    if house.shown_state == "starting":
+        with anyio.move_on_after(START_PATIENCE):
+            await house.settled.wait()
 
 
 def _settle(house: House, before: str) -> None:

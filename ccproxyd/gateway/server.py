@@ -5,10 +5,10 @@ uvicorn accept. From there on a config changes in the same two steps, so that a 
 the user's that does not load is an answer to `prepare` and touches nothing.
 
 A `drain` makes this process the lame duck of a replacement: it closes its own copy of the listener,
-asks every keep-alive client to reconnect, and goes when the last answer is out. A `stop` is the same
-with less patience; where systemd has the port, who reconnects waits there for the next daemon. When
-the wire ends the daemon is gone, and nobody would restart a worker or pass on a reload: the gateway
-goes too.
+asks every keep-alive client to reconnect, and goes when the last answer is out. A `stop` is the
+same with less patience; where systemd has the port, who reconnects waits there for the next daemon.
+When the wire ends the daemon is gone, and nobody would restart a worker or pass on a reload: the
+gateway goes too.
 """
 
 from __future__ import annotations

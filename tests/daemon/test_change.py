@@ -300,7 +300,20 @@ async def test_two_reloads_at_once_take_their_turns(street: Street) -> None:
         assert [facts["what"] for facts in street.facts("reloaded")] == ["workers", "nothing"]
 
 
-async def test_a_daemon_that_starts_is_not_reloaded(street: Street) -> None:
+async def test_a_daemon_that_starts_is_waited_for(street: Street) -> None:
+    async with street.ready() as house, anyio.create_task_group() as group:
+        house.state, house.settled = "starting", anyio.Event()
+        group.start_soon(reload, house)
+        await anyio.wait_all_tasks_blocked()
+        assert not street.facts("reloaded")
+        house.be_ready()
+        await street.logged("reloaded")
+
+
+async def test_a_daemon_that_takes_too_long_to_start_is_not_reloaded(
+    street: Street, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(change, "START_PATIENCE", 0.01)
     street.config.write(doll="mute")
     async with street.built() as house:
         with pytest.raises(RefusedError, match="ccproxyd is starting; try again"):

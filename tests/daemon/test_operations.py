@@ -10,7 +10,7 @@ import pytest
 from ccproxyd import __version__
 from ccproxyd.control import messages
 from ccproxyd.control.errors import ControlError
-from ccproxyd.daemon import operations
+from ccproxyd.daemon import change, operations
 from ccproxyd.daemon.change import RefusedError
 from ccproxyd.daemon.house import House
 from ccproxyd.daemon.operations import Operations
@@ -249,7 +249,10 @@ async def test_a_restart_tells_what_it_restarted(street: Street) -> None:
         assert (told.ok, told.what, told.generation) == (True, "workers", 2)
 
 
-async def test_a_restart_that_is_refused_tells_why(street: Street) -> None:
+async def test_a_restart_that_is_refused_tells_why(
+    street: Street, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(change, "START_PATIENCE", 0.01)
     street.config.write(doll="mute")
     async with street.built() as house:
         with pytest.raises(ControlError, match="ccproxyd is starting"):
