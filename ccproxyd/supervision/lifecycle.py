@@ -66,6 +66,8 @@ class Do(Enum):
     WITHDRAW = "withdraw"
     """It is no longer ready: let others know."""
     STOP = "stop"
+    TERMINATE = "terminate"
+    """Have it go at once: it may be too busy with its start to read a message."""
     DUMP = "dump"
     """Have it write its stacks, for whoever wants to know why it hung."""
     KILL = "kill"
@@ -175,7 +177,10 @@ def _start_if_wanted(life: Life, moment: Moment) -> Step:
 
 
 def _starting_wanted(life: Life, moment: Moment) -> Step:
-    return (life, ()) if life.wanted is Wanted.UP else _stop(life, moment)
+    if life.wanted is Wanted.UP:
+        return life, ()
+    stopping, _ = _stop(life, moment)
+    return stopping, (Do.TERMINATE,)
 
 
 def _starting_ready(life: Life, moment: Moment) -> Step:

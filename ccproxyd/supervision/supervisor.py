@@ -154,6 +154,8 @@ class Supervised:
                 await self.callbacks.withdrawn(self)
             case Do.STOP:
                 self._send({"kind": "stop", "seconds": self.limits.stop})
+            case Do.TERMINATE:
+                self._signal(signal.SIGTERM)
             case Do.DUMP:
                 self._signal(DUMP_SIGNAL)
             case Do.KILL:

@@ -14,10 +14,11 @@ import importlib
 import json
 import os
 import secrets
+import signal
 import sys
 import tempfile
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,27 +33,51 @@ _PREFIXES: Final = ("litellm.", "pydantic", "opentelemetry.", "openai.", "fastap
 
 
 def build_what_a_start_needs(serve: Serve) -> None:
-    """Let a child start, then import and complete what it did."""
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        _rehearse(serve, writing)
-    os.close(writing)
-    told = _read_all(reading)
-    os.waitpid(pid, 0)
+    """Let a child start, then import and complete what it did.
+
+    Raises:
+        SystemExit: this process was told to go (SIGTERM), and its child has gone.
+    """
+    told = _told_by_a_child(serve)
     if told:
         built = json.loads(told)
         _import(built["modules"])
         _complete(set(built["models"]))
 
 
-def _rehearse(serve: Serve, writing: int) -> None:
+def _told_by_a_child(serve: Serve) -> bytes:
+    reading, writing = os.pipe()
+    with _leaving_in_order(), tempfile.TemporaryDirectory(prefix="ccproxyd-") as directory:
+        pid = os.fork()
+        if pid == 0:
+            _rehearse(serve, writing, Path(directory))
+        os.close(writing)
+        try:
+            return _read_all(reading)
+        except SystemExit:
+            os.kill(pid, signal.SIGKILL)
+            raise
+        finally:
+            os.waitpid(pid, 0)
+
+
+@contextmanager
+def _leaving_in_order() -> Iterator[None]:
+    """A SIGTERM is an exception meanwhile: there is a child and a directory to take along."""
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _rehearse(serve: Serve, writing: int, directory: Path) -> None:
     """In the child: start, and say what that took."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     modules, incomplete = set(sys.modules), _incomplete()
     try:
         Voice().take_over()
-        with tempfile.TemporaryDirectory(prefix="ccproxyd-") as directory:
-            asyncio.run(_start(serve, Path(directory)))
+        asyncio.run(_start(serve, directory))
     finally:
         built = {
             "modules": [name for name in sys.modules if name not in modules and _is_theirs(name)],

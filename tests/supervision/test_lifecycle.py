@@ -71,7 +71,7 @@ class Shell:
             case Do.WITHDRAW:
                 assert self.announced, "withdrawn, and was never announced"
                 return evolve(self, did=did, announced=False)
-            case Do.STOP | Do.DUMP | Do.KILL:
+            case Do.STOP | Do.TERMINATE | Do.DUMP | Do.KILL:
                 assert self.child, "nobody to tell"
                 return evolve(self, did=did)
             case Do.GONE:
@@ -348,6 +348,6 @@ def test_a_process_may_take_leave_after_the_grace_of_its_requests() -> None:
 def test_ready_comes_too_late_for_a_process_that_is_being_stopped() -> None:
     story = Story()
     story.at(0.0, Event.WANTED)
-    assert story.at(1.0, Event.WANTED, Wanted.DOWN) == (Do.STOP,)
+    assert story.at(1.0, Event.WANTED, Wanted.DOWN) == (Do.TERMINATE,)
     assert story.at(1.1, Event.READY) == ()
     assert story.at(2.0, Event.EXITED) == (Do.GONE,)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 from tests.worker.harness import clean_environment
 
@@ -34,6 +39,22 @@ print("went on")
 """
 
 
+TOLD_TO_GO = """
+import asyncio, os, signal, sys, tempfile
+from pathlib import Path
+from ccproxyd.worker import rehearsal
+
+tempfile.tempdir = sys.argv[1]
+
+async def serve(*_, **__):
+    Path(sys.argv[1], "child").write_text(str(os.getpid()))
+    os.kill(os.getppid(), signal.SIGTERM)
+    await asyncio.Event().wait()
+
+rehearsal.build_what_a_start_needs(serve)
+"""
+
+
 def run(code: str) -> str:
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -52,3 +73,13 @@ def test_what_a_start_needs_is_built_and_the_process_can_still_fork() -> None:
 
 def test_a_rehearsal_that_fails_costs_only_time() -> None:
     assert run(BROKEN) == "went on"
+
+
+def test_a_rehearsal_ends_with_the_process_that_is_told_to_go(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", TOLD_TO_GO, str(tmp_path)]
+    done = subprocess.run(command, check=False, env=clean_environment({}))
+    assert done.returncode == 128 + signal.SIGTERM
+    child = tmp_path / "child"
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(child.read_text()), 0)
+    assert list(tmp_path.iterdir()) == [child]
