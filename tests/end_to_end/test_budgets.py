@@ -5,14 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import Setup, anthropic_model, short_directory, started
+from tests.support.daemon import (
+    Setup,
+    anthropic_model,
+    short_directory,
+    started,
+    without_litellm,
+)
 from tests.support.provider import RunningProvider, running_provider
 
 SETUP = Setup(
     rules=[],
     ours={
-        "lanes": {"direct": "auto"},
-        "workers": {"lazy": True},
+        **without_litellm(),
         "budgets": {"per_label": {"default": {"daily_usd": 1}}, "on_exceeded": "reject"},
     },
     models=lambda url: [

@@ -13,7 +13,15 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.daemon import PATIENCE, Daemon, Setup, message_body, short_directory, started
+from tests.support.daemon import (
+    PATIENCE,
+    Daemon,
+    Setup,
+    message_body,
+    short_directory,
+    started,
+    without_litellm,
+)
 from tests.support.provider import RunningProvider
 
 EARLY = 5
@@ -24,7 +32,9 @@ KEY = "sk-of-the-clients"
 def root(provider: RunningProvider) -> Iterator[Path]:
     key = {"general_settings": {"master_key": KEY}}
     with short_directory() as root:
-        Setup(ours={"port": 4001}, litellm=key).write(root / "config", provider.url)
+        Setup(ours={"port": 4001, **without_litellm()}, litellm=key).write(
+            root / "config", provider.url
+        )
         yield root
 
 

@@ -5,12 +5,19 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from tests.support.daemon import Daemon, Setup, anthropic_model, message_body, running_daemon
+from tests.support.daemon import (
+    Daemon,
+    Setup,
+    anthropic_model,
+    message_body,
+    running_daemon,
+    without_litellm,
+)
 from tests.support.provider import RunningProvider, running_provider
 
 LAZY = Setup(
     rules=[{"label": "think", "rule": "ThinkingRule"}],
-    ours={"lanes": {"direct": "auto"}, "workers": {"lazy": True}},
+    ours=without_litellm(),
     models=lambda url: [
         anthropic_model("default", url),
         anthropic_model("think", url),

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from tests.support.daemon import Daemon, Setup, message_body, running_daemon
+from tests.support.daemon import Daemon, Setup, message_body, running_daemon, without_litellm
 from tests.support.provider import RunningProvider
 
 
@@ -46,6 +46,7 @@ def test_a_stopped_daemon_lets_a_stream_end(provider: RunningProvider) -> None:
     seen: list[str] = []
     begun = threading.Event()
     with running_daemon(Setup(ours={"workers": {"stop_seconds": 20}}), provider.url) as daemon:
+        family = list(daemon.children().values())
 
         def stream() -> None:
             body = message_body("@@events=40;gap=0.05@@", stream=True)
@@ -63,10 +64,11 @@ def test_a_stopped_daemon_lets_a_stream_end(provider: RunningProvider) -> None:
         assert any("message_stop" in line for line in seen)
         assert not daemon.socket.exists()
         assert list((daemon.root / "run").glob("worker-*")) == []
+        assert not [one for one in family if one.is_running()]
 
 
 def test_the_stop_verb_answers_and_then_all_is_gone(provider: RunningProvider) -> None:
-    with running_daemon(Setup(), provider.url) as daemon:
+    with running_daemon(Setup(ours=without_litellm()), provider.url) as daemon:
         family = list(daemon.children().values())
         assert "stopped" in daemon.ctl("stop").stdout
         assert daemon.process.wait(60) == 0

@@ -10,7 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import Setup, environment, running_daemon, short_directory, started
+from tests.support.daemon import (
+    Setup,
+    environment,
+    running_daemon,
+    short_directory,
+    started,
+    without_litellm,
+)
 from tests.support.provider import RunningProvider
 
 NOWHERE = "http://127.0.0.1:9"
@@ -92,7 +99,7 @@ def test_a_busy_port_names_its_owner_and_exits_75(root: Path) -> None:
 
 
 def test_a_second_instance_is_refused_and_the_first_lives_on(provider: RunningProvider) -> None:
-    with running_daemon(Setup(), provider.url) as daemon:
+    with running_daemon(Setup(ours=without_litellm()), provider.url) as daemon:
         second = failed_start(daemon.root)
         assert second.returncode == 75
         assert f"pid {daemon.process.pid}" in last_line(second)

@@ -5,21 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import psutil
 
 from tests.support.daemon import (
-    Daemon,
     Setup,
-    environment,
     running_daemon,
     short_directory,
     started,
+    without_litellm,
 )
 from tests.support.provider import RunningProvider
 
@@ -29,12 +23,6 @@ raise RuntimeError("the callback's own trouble, api_key=sk-secret-1234567890")
 MENDED_CALLBACK = """
 from litellm.integrations.custom_logger import CustomLogger
 handler = CustomLogger()
-"""
-ACTIVATED = """
-import os, sys
-os.dup2(int(sys.argv[1]), 3)
-os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="http")
-os.execv(sys.executable, [sys.executable, "-m", "ccproxyd"])
 """
 
 
@@ -78,7 +66,8 @@ class Endless(ClassificationRule):
         return False
 """
     rules = [{"label": "default", "rule": "endless.Endless"}]
-    with running_daemon(Setup(rules=rules, files={"endless.py": rule}), provider.url) as daemon:
+    setup = Setup(rules=rules, files={"endless.py": rule}, ours=without_litellm())
+    with running_daemon(setup, provider.url) as daemon:
         before = daemon.ask("status")["gateway"]["pid"]
         with socket.create_connection(("127.0.0.1", daemon.port)) as hanging:
             body = b'{"model":"x","messages":[],"metadata":{"tag":"hang"}}'
@@ -95,51 +84,27 @@ class Endless(ClassificationRule):
     assert any("endless.py" in line and "evaluate" in line for line in daemon.text)
 
 
-@contextmanager
-def activated(root: Path, listener: socket.socket) -> Iterator[Daemon]:
-    """A daemon that gets its listener as from a socket unit."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", ACTIVATED, str(listener.fileno())],
-        env=environment(root),
-        pass_fds=[listener.fileno()],
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-    import threading
-
-    daemon = Daemon(root, process)
-    listening = threading.Thread(target=daemon.listen_to_its_log)
-    listening.start()
-    try:
-        daemon.happened("ready")
-        yield daemon
-    finally:
-        daemon.stop()
-        listening.join()
-        assert process.stderr is not None
-        process.stderr.close()
-
-
 def test_a_socket_units_port_holds_requests_through_a_restart_of_the_daemon(
     provider: RunningProvider,
 ) -> None:
     with short_directory() as root, socket.create_server(("127.0.0.1", 0)) as listener:
-        Setup().write(root / "config", provider.url)
+        Setup(ours=without_litellm()).write(root / "config", provider.url)
         port = listener.getsockname()[1]
-        with activated(root, listener) as first:
+        with started(root, listener=listener) as first:
+            first.happened("ready")
             assert first.port == port
             key = first.key
         with socket.create_connection(("127.0.0.1", port)) as early:
             early.sendall(
                 f"GET /v1/models HTTP/1.1\r\nhost: x\r\nx-api-key: {key}\r\n\r\n".encode()
             )
-            with activated(root, listener):
+            with started(root, listener=listener):
                 early.settimeout(60)
                 assert early.recv(100).startswith(b"HTTP/1.1 200")
 
 
 def test_a_second_interrupt_does_not_wait_for_streams(provider: RunningProvider) -> None:
-    with running_daemon(Setup(ours={"workers": {"stop_seconds": 600}}), provider.url) as daemon:
+    with running_daemon(Setup(ours=without_litellm(stop_seconds=600)), provider.url) as daemon:
         body = {
             "model": "default",
             "max_tokens": 9,

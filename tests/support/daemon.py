@@ -48,6 +48,11 @@ RULES: Final = (
 )
 
 
+def without_litellm(**workers: Any) -> dict[str, Any]:
+    """For a test that LiteLLM has no part in: it is never started, which spares seconds of CPU."""
+    return {"lanes": {"direct": "auto"}, "workers": {"lazy": True, **workers}}
+
+
 def anthropic_model(name: str, url: str, **more: Any) -> dict[str, Any]:
     """An entry of `model_list` that the mock provider serves."""
     params = {"model": f"anthropic/mock-{name}", "api_base": url, "api_key": "sk-provider", **more}
