@@ -10,7 +10,7 @@ transfer that is visibly incomplete, so that nobody takes half an answer for a w
 A provider that refuses a key of ours is our fault, not the client's: relayed as it is, a 401 would
 have the client ask its user to log in, or try again for a minute and a half.
 
-aiohttp's exceptions can quote headers and bytes; only their types are ever told.
+Both lanes hand an answer over as an `Incoming`, whichever client has asked for it.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Final, Protocol
 
-import aiohttp
 from attrs import field, frozen
 
 from ccproxyd.config.settings import Timeouts
 from ccproxyd.errors import ProxyError, UpstreamTimeout
 from ccproxyd.gateway.exchange import Exchange, Pairs
+from ccproxyd.gateway.lanes.connection import HungUpError
 from ccproxyd.gateway.replies import error_event
 from ccproxyd.gateway.report import Report
 from ccproxyd.gateway.usage import NO_USAGE, StreamUsage, usage_of_json
@@ -38,10 +38,31 @@ HOP_BY_HOP: Final = frozenset(
     "upgrade".split()
 )
 NOT_SENT: Final = HOP_BY_HOP | {"host", "content-length", "accept-encoding", "expect"}
-DIED: Final = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError)
 
-_NOT_RETURNED: Final = HOP_BY_HOP | {"date", "server"}
+_NOT_RETURNED: Final = frozenset(name.encode() for name in (*HOP_BY_HOP, "date", "server"))
 _BODYLESS: Final = frozenset({204, 304})
+
+
+class Incoming(Protocol):
+    """An answer whose head is there, the names of its headers in small letters."""
+
+    status: int
+    headers: Pairs
+
+    @property
+    def at_end(self) -> bool:
+        """Nothing is to be read any more."""
+
+    async def read(self, deadline: float) -> bytes:
+        """What has come of the body, when something has; nothing at its end.
+
+        Raises:
+            HungUpError: the answer is cut.
+            TimeoutError: the loop's clock has come to the deadline.
+        """
+
+    def let_go(self) -> None:
+        """Keep the connection for another request, if nothing of this one is left on it."""
 
 
 @frozen
@@ -51,10 +72,11 @@ class Answer:
     status: int
     headers: Pairs
     first: bytes
-    rest: AsyncIterator[bytes] = field(repr=False)
+    rest: Incoming = field(repr=False)
     whole: bool
     streams: bool
     is_json: bool = False
+    idle_seconds: float = Timeouts().idle
 
 
 class KeyRefusedError(ProxyError):
@@ -88,46 +110,44 @@ async def in_time(timeouts: Timeouts) -> AsyncIterator[None]:
         async with asyncio.timeout(timeouts.first_byte):
             yield
     except TimeoutError:
-        raise UpstreamTimeout(f"no answer began within {timeouts.first_byte:.0f} s") from None
+        raise too_late(timeouts) from None
 
 
-async def opened(response: aiohttp.ClientResponse, timeouts: Timeouts) -> Answer:
-    """Wait for the first piece, or for all of a short answer."""
-    length = response.content_length
-    whole = length is not None and length <= WHOLE_BYTES
-    pieces = _pieces(response, timeouts.idle)
-    first = await response.read() if whole else await anext(pieces, b"")
+def too_late(timeouts: Timeouts) -> UpstreamTimeout:
+    return UpstreamTimeout(f"no answer began within {timeouts.first_byte:.0f} s")
+
+
+async def opened(incoming: Incoming, timeouts: Timeouts) -> Answer:
+    """Wait for the first piece, or for all of a short answer.
+
+    Raises:
+        HungUpError, TimeoutError: neither came.
+    """
+    said = dict(incoming.headers)
+    length = said.get(b"content-length", b"")
+    whole = length.isdigit() and int(length) <= WHOLE_BYTES
+    kind = said.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    deadline = asyncio.get_running_loop().time() + timeouts.first_byte
+    first = await incoming.read(deadline)
+    while whole and not incoming.at_end:
+        first += await incoming.read(deadline)
     return Answer(
-        status=response.status,
-        headers=_returned(response),
+        status=incoming.status,
+        headers=_returned(incoming.headers),
         first=first,
-        rest=pieces,
+        rest=incoming,
         whole=whole,
-        streams=response.content_type == "text/event-stream",
-        is_json=response.content_type == "application/json",
+        streams=kind == b"text/event-stream",
+        is_json=kind == b"application/json",
+        idle_seconds=timeouts.idle,
     )
 
 
-def let_go(response: aiohttp.ClientResponse) -> None:
-    """Keep the connection for the next request, if nothing of this one is left on it."""
-    response.release() if response.content.at_eof() else response.close()
-
-
-async def _pieces(response: aiohttp.ClientResponse, idle_seconds: float) -> AsyncIterator[bytes]:
-    while True:
-        async with asyncio.timeout(idle_seconds):
-            piece = await response.content.readany()
-        if not piece:
-            return
-        yield piece
-
-
-def _returned(response: aiohttp.ClientResponse) -> Pairs:
+def _returned(headers: Pairs) -> Pairs:
     return [
-        (name.lower(), value)
-        for name, value in response.raw_headers
-        if (text := name.decode("latin-1").lower()) not in _NOT_RETURNED
-        and not text.startswith("x-ccproxy-")
+        (name, value)
+        for name, value in headers
+        if name not in _NOT_RETURNED and not name.startswith(b"x-ccproxy-")
     ]
 
 
@@ -144,13 +164,9 @@ async def pass_on(answer: Answer, exchange: Exchange, report: Report, source: st
 
 async def _stream(answer: Answer, exchange: Exchange, report: Report, source: str) -> None:
     reader = _reader_of(answer)
-    feed = reader.feed
     try:
-        await _relay(answer.first, feed, exchange)
-        async for piece in answer.rest:
-            await _relay(piece, feed, exchange)
-        await exchange.end()
-    except (*DIED, TimeoutError) as error:
+        await _relay(answer, exchange, reader.feed)
+    except (HungUpError, TimeoutError) as error:
         report.cut = True
         if answer.streams:
             # No final piece after this frame: the transfer stays visibly incomplete. The blank
@@ -160,9 +176,15 @@ async def _stream(answer: Answer, exchange: Exchange, report: Report, source: st
         report.usage = reader.usage
 
 
-async def _relay(piece: bytes, feed: Callable[[bytes], None], exchange: Exchange) -> None:
-    """What it says of its usage can wait; the client cannot."""
-    await exchange.write(piece)
+async def _relay(answer: Answer, exchange: Exchange, feed: Callable[[bytes], None]) -> None:
+    """What a piece says of its usage can wait; the client cannot."""
+    loop, incoming = asyncio.get_running_loop(), answer.rest
+    piece = answer.first
+    while not incoming.at_end:
+        await exchange.write(piece)
+        feed(piece)
+        piece = await incoming.read(loop.time() + answer.idle_seconds)
+    await exchange.write(piece, more=False)
     feed(piece)
 
 

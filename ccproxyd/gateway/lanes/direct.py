@@ -14,8 +14,10 @@ The answer is asked for uncompressed: its usage is read in passing.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+import asyncio
+import re
+from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -27,16 +29,20 @@ from ccproxyd.config.lanes import Endpoint
 from ccproxyd.config.settings import Timeouts
 from ccproxyd.errors import ProxyError, UpstreamTimeout
 from ccproxyd.gateway.auth import CREDENTIAL_HEADERS, SUBSCRIPTION_TOKEN, without_key
-from ccproxyd.gateway.exchange import Exchange
+from ccproxyd.gateway.exchange import Exchange, Pairs, header_pairs
 from ccproxyd.gateway.lanes.answers import (
     NOT_SENT,
+    Answer,
+    Incoming,
     check_key,
     in_time,
-    let_go,
     opened,
     pass_on,
+    too_late,
 )
-from ccproxyd.gateway.lanes.upstream import Upstream
+from ccproxyd.gateway.lanes.connection import Connection, HungUpError
+from ccproxyd.gateway.lanes.fetched import Fetched
+from ccproxyd.gateway.lanes.upstream import Origin, Upstream
 from ccproxyd.gateway.report import Report
 from ccproxyd.telemetry.usage import Usage
 
@@ -50,7 +56,7 @@ _ACCOUNT: Final = frozenset({"openai-organization", "openai-project"})
 """Of the client's own account; the key is not of that account."""
 _NOT_PASSED: Final = ("x-ccproxy-", "x-litellm-", "sec-", "cf-")
 _ANTHROPICS: Final = ("anthropic-", "x-claude-", "x-app")
-_ANTHROPIC_VERSION: Final = "2023-06-01"
+_ANTHROPIC_VERSION: Final = b"2023-06-01"
 
 
 @frozen
@@ -90,84 +96,174 @@ class DirectLane:
             DirectFailedError: it failed, and there is a fallback.
             ProxyError: the provider could not be reached, or did not answer in time.
         """
-        response = await self._reached(exchange, errand)
         try:
-            if errand.falls_back and response.status >= 400:
-                raise DirectFailedError
-            check_key(response.status, errand.label, is_ours=errand.token is None)
-            async with _from_provider(errand):
-                answer = await opened(response, errand.timeouts)
+            incoming = await self._reached(exchange, errand)
+        except _FAILURES as error:
+            raise _failure(error, errand) from None
+        try:
+            answer = await _accepted(incoming, errand)
             await pass_on(answer, exchange, report, "the provider")
         finally:
-            let_go(response)
+            incoming.let_go()
             report.cost_usd = errand.cost(report.usage)
 
     async def close(self) -> None:
         await self._upstream.close()
 
-    async def _reached(self, exchange: Exchange, errand: Errand) -> aiohttp.ClientResponse:
+    async def _reached(self, exchange: Exchange, errand: Errand) -> Incoming:
         """A connection that was kept may be gone when it is used again; a fresh one is tried."""
-        async with _from_provider(errand):
+        url = _url(exchange, errand)
+        place = place_of(url)
+        if place is None or errand.endpoint.proxy:
+            return await self._reached_by_aiohttp(exchange, errand, url)
+        headers = headers_for(exchange, errand)
+        head = _head(exchange.method, place, headers, errand.body)
+        origin = Origin(place.host, place.port, place.is_tls, errand.endpoint.verify)
+        connection = self._upstream.kept(origin) or await self._connected(origin, errand)
+        try:
+            return await _asked(connection, head, exchange, errand)
+        except HungUpError:
+            if connection.has_spoken:
+                raise
+            connection = await self._connected(origin, errand)
+            return await _asked(connection, head, exchange, errand)
+
+    async def _connected(self, origin: Origin, errand: Errand) -> Connection:
+        async with in_time(errand.timeouts):
+            return await self._upstream.connect(origin)
+
+    async def _reached_by_aiohttp(self, exchange: Exchange, errand: Errand, url: str) -> Incoming:
+        async with in_time(errand.timeouts):
             try:
-                return await self._send(exchange, errand)
+                return await self._send(exchange, errand, url)
             except aiohttp.ClientConnectorError:
                 raise  # that was a fresh one
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-                return await self._send(exchange, errand)
+                return await self._send(exchange, errand, url)
 
-    async def _send(self, exchange: Exchange, errand: Errand) -> aiohttp.ClientResponse:
+    async def _send(self, exchange: Exchange, errand: Errand, url: str) -> Incoming:
         session = await self._upstream.session(errand.endpoint.verify)
-        return await session.request(
+        headers = [
+            (name.decode("latin-1"), value.decode("latin-1"))
+            for name, value in headers_for(exchange, errand)
+        ]
+        response = await session.request(
             exchange.method,
-            _url(exchange, errand),
-            headers=headers_for(exchange, errand),
+            URL(url, encoded=True),
+            headers=headers,
             data=errand.body or None,
             proxy=errand.endpoint.proxy,
             allow_redirects=False,
         )
+        return Fetched(response)
 
 
-@asynccontextmanager
-async def _from_provider(errand: Errand) -> AsyncIterator[None]:
-    """What can go wrong before there is any answer, in our words."""
+_FAILURES: Final = (UpstreamTimeout, aiohttp.ClientError, OSError, ValueError)
+"""What can go wrong before there is any answer; a TimeoutError is an OSError."""
+
+
+async def _asked(
+    connection: Connection, head: bytes, exchange: Exchange, errand: Errand
+) -> Connection:
+    """Send the request, and wait for the head of its answer."""
+    deadline = asyncio.get_running_loop().time() + errand.timeouts.first_byte
     try:
-        async with in_time(errand.timeouts):
-            yield
-    except (UpstreamTimeout, aiohttp.ClientError, OSError, ValueError) as error:
-        if errand.falls_back:
-            raise DirectFailedError from None
+        connection.ask(head, errand.body, without_body=exchange.method == "HEAD")
+        await connection.begun(deadline)
+    except BaseException:
+        connection.let_go()
+        raise
+    return connection
+
+
+async def _accepted(incoming: Incoming, errand: Errand) -> Answer:
+    """An answer that may be passed on."""
+    if errand.falls_back and incoming.status >= 400:
+        raise DirectFailedError
+    check_key(incoming.status, errand.label, is_ours=errand.token is None)
+    try:
+        return await opened(incoming, errand.timeouts)
+    except _FAILURES as error:
         raise _failure(error, errand) from None
 
 
-def _failure(error: Exception, errand: Errand) -> ProxyError:
+def _failure(error: Exception, errand: Errand) -> Exception:
     """By its type alone: what a library says can quote a header."""
+    if errand.falls_back:
+        return DirectFailedError()
     if isinstance(error, UpstreamTimeout):
         return error
+    if isinstance(error, TimeoutError):
+        return too_late(errand.timeouts)
     host = urlsplit(errand.endpoint.url).netloc.rpartition("@")[2]
-    kind = type(error).__name__
+    kind = type(error.__cause__ or error).__name__
     return ProxyError(f"the provider at {host} cannot be reached, or hung up ({kind})", code=502)
 
 
-def _url(exchange: Exchange, errand: Errand) -> URL:
+def _url(exchange: Exchange, errand: Errand) -> str:
     query = without_key(exchange.query)
-    return URL(
-        f"{errand.endpoint.url}{errand.path_end}{'?' + query if query else ''}", encoded=True
-    )
+    return f"{errand.endpoint.url}{errand.path_end}{'?' + query if query else ''}"
 
 
-def headers_for(exchange: Exchange, errand: Errand) -> list[tuple[str, str]]:
+@frozen
+class Place:
+    """Where an URL points to, as a connection and a request line have it."""
+
+    host: str
+    port: int
+    is_tls: bool
+    name: str
+    """For the header `Host`."""
+    target: str
+
+
+_USUAL_PORTS: Final = {"http": 80, "https": 443}
+_PLAIN_URL: Final = re.compile(r"(https?)://([\w.-]+)(?::(\d{1,5}))?(/[!-~]*)", re.ASCII)
+"""No credentials in it, no address of IPv6, nothing to be encoded."""
+
+
+@lru_cache(maxsize=256)
+def place_of(url: str) -> Place | None:
+    """None for what is not plain; aiohttp knows what to do with that.
+
+    >>> place_of("http://LAN:8080/v1/messages?beta=true")
+    Place(host='lan', port=8080, is_tls=False, name='lan:8080', target='/v1/messages?beta=true')
+    >>> place_of("https://user:password@lan/v1") is None
+    True
+    """
+    found = _PLAIN_URL.fullmatch(url)
+    if found is None or "#" in url:
+        return None
+    scheme, host, port, target = found.groups()
+    usual, host = _USUAL_PORTS[scheme], host.lower()
+    number = int(port) if port else usual
+    name = host if number == usual else f"{host}:{number}"
+    return Place(host, number, scheme == "https", name, target)
+
+
+def _head(method: str, place: Place, headers: Pairs, body: bytes) -> bytes:
+    """
+    Raises:
+        ValueError: something of the config's, such as a key, cannot stand in a header.
+    """
+    start = f"{method} {place.target} HTTP/1.1\r\nhost: {place.name}\r\n".encode("ascii")
+    lines = [b"%b: %b\r\n" % pair for pair in headers]
+    lines.append(b"content-length: %d\r\n\r\n" % len(body))
+    said = b"".join(lines)
+    if said.count(b"\n") != len(lines) + 1 or said.count(b"\r") != len(lines) + 1 or b"\0" in said:
+        raise ValueError("a header with a line break")
+    return start + said
+
+
+def headers_for(exchange: Exchange, errand: Errand) -> Pairs:
     """The client's headers, as far as they are the provider's business, and the credential."""
-    names = _passed_to_anthropic if _is_anthropic(errand) else _passed_to_openai
-    kept = [
-        (name, value.decode("latin-1"))
-        for raw, value in exchange.header_pairs
-        if names(name := raw.decode("latin-1").lower())
-    ]
+    passes = _passed_to_anthropic if _is_anthropic(errand) else _passed_to_openai
+    kept = [pair for pair in exchange.header_pairs if passes(pair[0])]
     return [
         *_with_betas(kept, errand.betas),
-        *_credential(errand),
+        _credential(errand),
         *_version(exchange, errand),
-        ("accept-encoding", "identity"),
+        (b"accept-encoding", b"identity"),
     ]
 
 
@@ -175,31 +271,38 @@ def _is_anthropic(errand: Errand) -> bool:
     return errand.endpoint.protocol == "anthropic"
 
 
-def _passed_to_anthropic(name: str) -> bool:
+@lru_cache(maxsize=1024)
+def _passed_to_anthropic(raw: bytes) -> bool:
+    name = raw.decode("latin-1").lower()
     return name not in _NOT_OURS and not name.startswith(_NOT_PASSED)
 
 
-def _passed_to_openai(name: str) -> bool:
-    return _passed_to_anthropic(name) and name not in _ACCOUNT and not name.startswith(_ANTHROPICS)
+@lru_cache(maxsize=1024)
+def _passed_to_openai(raw: bytes) -> bool:
+    name = raw.decode("latin-1").lower()
+    named = name in _ACCOUNT or name.startswith(_ANTHROPICS)
+    return _passed_to_anthropic(raw) and not named
 
 
-def _with_betas(
-    headers: list[tuple[str, str]], betas: tuple[str, ...] | None
-) -> Iterable[tuple[str, str]]:
+def _with_betas(headers: Pairs, betas: tuple[str, ...] | None) -> Iterable[tuple[bytes, bytes]]:
     if betas is None:
         return headers
-    others = [(name, value) for name, value in headers if name != "anthropic-beta"]
-    return [*others, ("anthropic-beta", ",".join(betas))] if betas else others
+    others = [pair for pair in headers if pair[0].lower() != b"anthropic-beta"]
+    return [*others, *header_pairs([("anthropic-beta", ",".join(betas))])] if betas else others
 
 
-def _credential(errand: Errand) -> list[tuple[str, str]]:
+def _credential(errand: Errand) -> tuple[bytes, bytes]:
+    """
+    Raises:
+        ValueError: the key is none that can stand in a header.
+    """
     key = errand.endpoint.key if errand.token is None else errand.token
     if not _is_anthropic(errand) or (key or "").startswith(SUBSCRIPTION_TOKEN):
-        return [("authorization", f"Bearer {key}")]
-    return [("x-api-key", key or "")]
+        return b"authorization", f"Bearer {key}".encode("latin-1")
+    return b"x-api-key", (key or "").encode("latin-1")
 
 
-def _version(exchange: Exchange, errand: Errand) -> list[tuple[str, str]]:
+def _version(exchange: Exchange, errand: Errand) -> Pairs:
     if not _is_anthropic(errand) or "anthropic-version" in exchange.headers:
         return []
-    return [("anthropic-version", _ANTHROPIC_VERSION)]
+    return [(b"anthropic-version", _ANTHROPIC_VERSION)]

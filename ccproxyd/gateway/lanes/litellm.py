@@ -28,15 +28,9 @@ from ccproxyd.gateway.auth import (
     without_keys,
 )
 from ccproxyd.gateway.exchange import Exchange, header_pairs
-from ccproxyd.gateway.lanes.answers import (
-    DIED,
-    NOT_SENT,
-    check_key,
-    in_time,
-    let_go,
-    opened,
-    pass_on,
-)
+from ccproxyd.gateway.lanes.answers import NOT_SENT, check_key, in_time, opened, pass_on
+from ccproxyd.gateway.lanes.connection import HungUpError
+from ccproxyd.gateway.lanes.fetched import Fetched
 from ccproxyd.gateway.pool import WAIT_SECONDS, Pool, Seat
 from ccproxyd.gateway.report import Report
 from ccproxyd.gateway.websocket import WebSocketExchange
@@ -122,17 +116,18 @@ class LiteLLMLane:
     async def _through(self, seat: Seat, exchange: Exchange, order: Order, report: Report) -> None:
         async with _from_worker(order):
             response = await self._send(seat, exchange, order)
+        incoming = Fetched(response)
         try:
             is_ours = order.token is None and not order.client_keys
             check_key(response.status, order.label, is_ours=is_ours)
             async with _from_worker(order):
-                answer = await opened(response, order.timeouts)
+                answer = await opened(incoming, order.timeouts)
             if fallback := taken_fallback(response.headers):
                 report.fallback = fallback
                 exchange.extra += header_pairs([("x-ccproxy-fallback", fallback)])
             await pass_on(answer, exchange, report, "the worker")
         finally:
-            let_go(response)
+            incoming.let_go()
 
     async def _send(self, seat: Seat, exchange: Exchange, order: Order) -> aiohttp.ClientResponse:
         return await self._session(seat).request(
@@ -195,7 +190,7 @@ async def _from_worker(order: Order) -> AsyncIterator[None]:
             yield
     except aiohttp.ClientConnectorError:
         raise _RefusedError from None
-    except DIED:
+    except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, HungUpError):
         raise _WorkerDiedError from None
 
 

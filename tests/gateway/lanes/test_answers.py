@@ -15,14 +15,24 @@ pytestmark = pytest.mark.anyio
 HEADERS = [(b"content-type", b"text/event-stream")]
 
 
-def answer(*pieces, status=200, whole=False, streams=True, error=None):
-    async def rest():
-        for piece in pieces[1:]:
-            yield piece
-        if error is not None:
-            raise error
+class Told:
+    """What comes after the first piece, and then the end or an error."""
 
-    return Answer(status, HEADERS, pieces[0], rest(), whole, streams)
+    def __init__(self, *pieces, error=None):
+        self.pieces, self.error = list(pieces), error
+
+    @property
+    def at_end(self):
+        return not self.pieces and self.error is None
+
+    async def read(self, deadline):
+        if not self.pieces and self.error is not None:
+            raise self.error
+        return self.pieces.pop(0) if self.pieces else b""
+
+
+def answer(*pieces, status=200, whole=False, streams=True, error=None):
+    return Answer(status, HEADERS, pieces[0], Told(*pieces[1:], error=error), whole, streams)
 
 
 async def passed_on(found, **more):
@@ -39,7 +49,7 @@ async def test_an_answer_that_does_not_begin_is_told_with_its_limit():
 
 async def test_a_stream_passes_piece_by_piece():
     call, report = await passed_on(answer(b"a", b"b"))
-    assert call.pieces == [b"a", b"b", b""]
+    assert call.pieces == [b"a", b"b"]
     assert (call.complete, report.cut, report.status) == (True, False, 200)
 
 

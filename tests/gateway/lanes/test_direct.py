@@ -312,6 +312,64 @@ async def test_a_connection_that_is_reset_is_replaced_by_a_fresh_one(tmp_path):
     assert (answer.status, len(heads)) == (200, 2)
 
 
+async def test_a_provider_that_has_begun_to_speak_is_not_asked_again(tmp_path):
+    heads = []
+
+    def respond(head):
+        heads.append(head)
+        return b"HTTP/1.1 200 OK\r\ncontent-"
+
+    async with serving(respond) as port:
+        config = one_model(f"http://127.0.0.1:{port}")
+        async with open_house(write_config(tmp_path, OURS.split("  rules:")[0], config)) as house:
+            answer = await asked(house.app)
+    assert (answer.status, len(heads)) == (502, 1)
+
+
+async def test_requests_take_turns_on_a_connection_that_is_kept(tmp_path):
+    connections = []
+
+    async def serve(reader, writer):
+        connections.append(writer)
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r")[0])
+            await reader.readexactly(length)
+            writer.write(OK)
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        config = one_model(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        async with open_house(write_config(tmp_path, OURS.split("  rules:")[0], config)) as house:
+            assert [(await asked(house.app)).status for _ in range(3)] == [200, 200, 200]
+            assert len(connections) == 1
+            for writer in connections:
+                writer.close()
+
+
+async def test_a_key_that_cannot_stand_in_a_header_is_not_sent(tmp_path):
+    async with MockProvider() as provider:
+        for key in ("a\\r\\nx-evil: 1", "\\u2013"):
+            config = one_model(provider.url).replace("api_key: k", f'api_key: "{key}"')
+            config_dir = write_config(tmp_path, OURS.split("  rules:")[0], config)
+            async with open_house(config_dir) as house:
+                assert (await asked(house.app)).status == 502
+        assert provider.requests == []
+
+
+async def test_an_address_with_credentials_in_it_is_asked_with_them(tmp_path):
+    heads = []
+
+    def respond(head):
+        heads.append(head)
+        return OK
+
+    async with serving(respond) as port:
+        config = one_model(f"http://me:secret@127.0.0.1:{port}")
+        async with open_house(write_config(tmp_path, OURS.split("  rules:")[0], config)) as house:
+            assert (await asked(house.app)).status == 200
+    assert b"Authorization: Basic bWU6c2VjcmV0" in heads[0]
+
+
 async def test_the_deployments_timeout_holds(tmp_path):
     async with opened(tmp_path) as (house, _provider):
         answer = await asked(house.app, asking("slow", prompt="@@delay=5@@"))
@@ -392,7 +450,7 @@ async def test_a_providers_certificate_is_checked_as_the_config_says(tmp_path, t
             answer = await asked(house.app)
     assert answer.status == status
     if status == 502:
-        assert "ClientConnectorCertificateError" in answer.json()["error"]["message"]
+        assert "SSLCertVerificationError" in answer.json()["error"]["message"]
 
 
 async def test_a_proxy_is_used_where_the_environment_names_one(tmp_path):
