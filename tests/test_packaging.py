@@ -21,7 +21,13 @@ from ccproxyd import __version__
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = sysconfig.get_path("purelib", "posix_prefix", vars={"base": "/usr"})
 DATE = 1_700_000_000
-PAGES = ("man1/ccproxyctl.1", "man5/ccproxy.yaml.5", "man7/ccproxyd-control.7", "man8/ccproxyd.8")
+PAGES = (
+    "man1/ccproxyctl.1",
+    "man5/ccproxy.yaml.5",
+    "man7/ccproxyd-clients.7",
+    "man7/ccproxyd-control.7",
+    "man8/ccproxyd.8",
+)
 SAMPLES = ("ccproxy.yaml", "config.yaml", "custom_rules.py")
 
 MISSING = [name for name in ("hatchling", "installer") if importlib.util.find_spec(name) is None]

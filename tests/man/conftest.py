@@ -18,6 +18,11 @@ def ccproxy_yaml() -> Page:
 
 
 @pytest.fixture(scope="session")
+def clients() -> Page:
+    return read(MAN / "ccproxyd-clients.7")
+
+
+@pytest.fixture(scope="session")
 def control() -> Page:
     return read(MAN / "ccproxyd-control.7")
 
@@ -28,5 +33,7 @@ def ccproxyd() -> Page:
 
 
 @pytest.fixture(scope="session")
-def pages(ccproxyctl: Page, ccproxy_yaml: Page, control: Page, ccproxyd: Page) -> list[Page]:
-    return [ccproxyctl, ccproxy_yaml, control, ccproxyd]
+def pages(
+    ccproxyctl: Page, ccproxy_yaml: Page, clients: Page, control: Page, ccproxyd: Page
+) -> list[Page]:
+    return [ccproxyctl, ccproxy_yaml, clients, control, ccproxyd]

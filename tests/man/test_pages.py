@@ -84,7 +84,7 @@ def test_a_key_that_another_page_names_is_one_of_the_config(pages: list[Page]) -
     named = {
         text
         for page in pages
-        if page.name in ("ccproxyd.8", "ccproxyd-control.7")
+        if page.name in ("ccproxyd.8", "ccproxyd-clients.7", "ccproxyd-control.7")
         for text in page.of("Cm")
     }
     assert named <= known
