@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
@@ -246,9 +247,19 @@ def provider_of(deployment: Deployment) -> str | None:
     return "anthropic" if deployment.model.startswith("claude") else None
 
 
-def anthropic_base(deployment: Deployment, environ: Environ) -> str:
+def anthropic_base(api_base: str | None, environ: Environ) -> str:
     """Where LiteLLM would look for Anthropic."""
-    return deployment.api_base or _first(environ, _ANTHROPIC_BASES) or "https://api.anthropic.com"
+    return api_base or _first(environ, _ANTHROPIC_BASES) or "https://api.anthropic.com"
+
+
+def is_anthropics_own(base: str) -> bool:
+    """Whether an address is Anthropic's, and nobody's who only speaks its protocol.
+
+    >>> is_anthropics_own("https://api.anthropic.com/v1/messages"), is_anthropics_own("https://x")
+    (True, False)
+    """
+    parts = urlsplit(base)
+    return parts.scheme == "https" and parts.hostname == "api.anthropic.com"
 
 
 def bare_model(model: str) -> str:
@@ -279,7 +290,7 @@ def _is_price(name: str) -> bool:
 
 
 def _anthropic(deployment: Deployment, environ: Environ) -> tuple[str, str, str | None]:
-    base = anthropic_base(deployment, environ)
+    base = anthropic_base(deployment.api_base, environ)
     key = deployment.params.get("api_key") or environ.get("ANTHROPIC_API_KEY")
     if environ.get("ANTHROPIC_AUTH_TOKEN") and not key:
         raise _NeedsLiteLLMError("the environment has ANTHROPIC_AUTH_TOKEN")

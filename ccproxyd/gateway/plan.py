@@ -27,6 +27,8 @@ from ccproxyd.routing.adapt import Adapted, adapt
 from ccproxyd.telemetry.usage import Usage
 
 _COUNT_TOKENS: Final = "/count_tokens"
+_LONGEST_NAME: Final = 512
+"""Of a model that a client names; it travels in a header."""
 _NO_NOTES: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
@@ -91,7 +93,12 @@ def order_for(
 
 
 def _handed_over(decision: Decision, request_id: str, notes: Mapping[str, Any]) -> dict[str, Any]:
-    told = {"label": decision.label, "request_id": request_id, "kept": decision.kept}
+    told = {
+        "label": decision.label,
+        "request_id": request_id,
+        "requested_model": decision.requested_model[:_LONGEST_NAME],
+        "kept": decision.kept,
+    }
     metadata = for_litellm(notes)
     return {**told, "metadata": metadata} if metadata else told
 

@@ -11,7 +11,6 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
@@ -22,6 +21,7 @@ from ccproxyd.config.lanes import (
     LITELLM,
     Lane,
     anthropic_base,
+    is_anthropics_own,
     lanes_of,
     needs_litellm,
     provider_environ,
@@ -162,14 +162,9 @@ class Table:
         return bool(reached) and all(map(self._is_anthropic, reached))
 
     def _is_anthropic(self, deployment: Deployment) -> bool:
-        base = anthropic_base(deployment, self.environ)
+        base = anthropic_base(deployment.api_base, self.environ)
         named = provider_of(deployment) == "anthropic"
-        return named and not deployment.has_key and _is_anthropic_address(base)
-
-
-def _is_anthropic_address(base: str) -> bool:
-    parts = urlsplit(base)
-    return parts.scheme == "https" and parts.hostname == "api.anthropic.com"
+        return named and not deployment.has_key and is_anthropics_own(base)
 
 
 def _falls_back(document: Mapping[str, Any]) -> bool:

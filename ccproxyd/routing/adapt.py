@@ -106,17 +106,18 @@ def adapt(
     return Adapted(adapted, taken, changes if taken == given else (*changes, "betas"))
 
 
-def strip_for_others(body: Body) -> Adapted:
+def strip_for_others(body: Body, model: str = "") -> Adapted:
     """Without what means nothing, or too much, to a provider that is not Anthropic.
 
-    That is the client's billing header, the user's id and the cache marks. Thinking stays as it is,
+    That is the client's billing header, the user's id and the cache marks; the marks stay for a
+    Claude that somebody else serves, which caches nothing without them. Thinking stays as it is,
     signatures too: LiteLLM drops foreign ones on its way, and in some it has put away the
     provider's own reasoning, which that provider wants back.
 
     >>> strip_for_others({"system": "Be brief.", "metadata": {"user_id": "me"}}).body
     {'system': 'Be brief.'}
     """
-    stripped, changes = _walk(_STRIPPING, body, OTHER)
+    stripped, changes = _walk(_STRIPPING, body, family_of(model))
     return Adapted(stripped, (), changes)
 
 
@@ -564,7 +565,9 @@ def _strip_user_id(body: Body, _family: Family) -> Body:
     return _with(body, "metadata", _without(given, "user_id") or None)
 
 
-def _strip_cache_marks(body: Body, _family: Family) -> Body:
+def _strip_cache_marks(body: Body, family: Family) -> Body:
+    if family is not OTHER:
+        return body
     body = _without(body, "cache_control")
     for key in ("system", "tools", "messages"):
         body = _each_of(body, key, _unmarked)

@@ -140,6 +140,8 @@ _BETAS: Final = {
 }
 """Which feature a beta is about, by its name without the date. The others all models take."""
 
+_CLOUDS: Final = ("azure_ai", "bedrock", "bedrock_mantle", "vertex_ai")
+
 _LETTERS_FIRST: Final = re.compile(r"(?:^|[/.])claude-([a-z]+)-(\d)(?:[-._](\d{1,2}))?(?!\d)")
 _NUMBERS_FIRST: Final = re.compile(r"(?:^|[/.])claude-(\d)(?:[-._](\d{1,2}))?(?!\d)(?:-([a-z]+))?")
 _EDITION: Final = re.compile(r"(?:\[1m\]|-latest|[-@]\d{8}|-v\d+(?::\d+)?)+$")
@@ -179,6 +181,21 @@ def is_same_model(one: str, other: str) -> bool:
     if family is not family_of(other):
         return False
     return family not in (_NEWER, OTHER) or _plain_id(one) == _plain_id(other)
+
+
+def takes_anthropics(provider: str | None, model: str) -> bool:
+    """Whether a provider, as LiteLLM calls it, gets a model's requests in Anthropic's own form.
+
+    Whoever is reached as `anthropic` speaks its protocol; the clouds do it for a Claude.
+
+    >>> takes_anthropics("bedrock", "us.anthropic.claude-opus-4-6-v1")
+    True
+    >>> takes_anthropics("openai", "gpt-5"), takes_anthropics("openrouter", "anthropic/claude-3")
+    (False, False)
+    """
+    if provider in _CLOUDS:
+        return family_of(model) is not OTHER
+    return provider == "anthropic"
 
 
 def context_window(model: str) -> int | None:

@@ -5,6 +5,7 @@
     verdict       the gateway's decision as it comes with a request, sealed
     intake        the ASGI layer around LiteLLM's app: takes the verdict off, counts
     handler       LiteLLM's callback: applies the verdict, reports the price
+    outgoing      what a request becomes for the deployment that LiteLLM has chosen
     standalone    the handler's own decision, in a plain `litellm --config`
     logs          nothing private leaves: one handler, two sinks, no text once requests come
     selftest      the proof, before a worker is ready, that the handler is called

@@ -19,13 +19,15 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 import litellm
-from attrs import frozen
+from attrs import field, frozen
 from fastapi import HTTPException
 from litellm import _logging
 from litellm.integrations.custom_logger import CustomLogger
 from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
 from litellm.proxy import proxy_server
 from litellm.proxy._types import LiteLLMRoutes
+from litellm.types.llms.anthropic import AnthropicMessagesRequestOptionalParams
+from litellm.types.utils import CallTypes, all_litellm_params
 from starlette.routing import Match
 
 from ccproxyd.worker import environment
@@ -33,6 +35,19 @@ from ccproxyd.worker.intake import ASGIApp
 
 RELAYED: Final = "pass_through_endpoint"
 """The call type of requests that LiteLLM relays as they are: the body is the provider's own."""
+
+KEPT: Final = "ccproxyd_kept"
+"""The parameter of a call that brings what LiteLLM would drop of a request to Anthropic."""
+
+_OWN_FIELDS: Final = frozenset(all_litellm_params).union(
+    "additional_drop_params base_url content_policy_fallback_dict context_window_fallbacks "
+    "deployment_id drop_params extra_body extra_headers guardrail_config litellm_params "
+    "mock_tool_calls policies timeout user_config web_search_options".split()
+)
+_MESSAGE_FIELDS: Final = frozenset(AnthropicMessagesRequestOptionalParams.__annotations__) | {
+    "messages"
+}
+_TRANSLATED: Final = ("thinking", "output_config", "temperature")
 
 _CALLBACK_LISTS: Final = (
     "callbacks",
@@ -134,6 +149,86 @@ async def settle_events(seconds: float) -> None:
             await GLOBAL_LOGGING_WORKER.flush()
     except TimeoutError:
         logging.getLogger(__name__).warning("cannot report every price: LiteLLM's queue is full")
+
+
+def is_messages(call_type: object) -> bool:
+    """Whether a call is one of `/v1/messages`."""
+    return bool(call_type == CallTypes.anthropic_messages)
+
+
+def own_fields() -> frozenset[str]:
+    """The fields by which a request's body speaks to LiteLLM, and not to a provider."""
+    return _OWN_FIELDS
+
+
+def message_fields() -> frozenset[str]:
+    """The fields of Anthropic's API that LiteLLM sends on; it drops those that it does not know."""
+    return _MESSAGE_FIELDS
+
+
+@frozen
+class Kept:
+    """What LiteLLM would drop: fields of a body, and the query."""
+
+    fields: Mapping[str, Any] = field(factory=dict, repr=False)
+    query: str = ""
+
+
+_NOTHING: Final = Kept()
+
+
+class _WholeMessages(litellm.AnthropicMessagesConfig):  # type: ignore[misc]
+    """LiteLLM's way to Anthropic's messages, with all that `Kept` brings along.
+
+    Thinking is not translated either: LiteLLM drops it for a model that its list does not have,
+    and a request that comes with `Kept` has been made fit for its model.
+    """
+
+    _workload_identity_eligible = True
+
+    @property
+    def _carries_thinking_block_binding(self) -> bool:
+        return True
+
+    def get_complete_url(
+        self,
+        api_base: str | None,
+        api_key: str | None,
+        model: str,
+        optional_params: dict[str, Any],
+        litellm_params: dict[str, Any],
+        stream: bool | None = None,
+    ) -> str:
+        url: str = super().get_complete_url(
+            api_base, api_key, model, optional_params, litellm_params, stream
+        )
+        kept = litellm_params.get(KEPT, _NOTHING)
+        return f"{url}?{kept.query}" if kept.query and "?" not in url else url
+
+    def transform_anthropic_messages_request(
+        self,
+        model: str,
+        messages: list[dict[str, Any]],
+        anthropic_messages_optional_request_params: dict[str, Any],
+        litellm_params: Any,
+        headers: dict[str, Any],
+    ) -> dict[str, Any]:
+        given = dict(anthropic_messages_optional_request_params)
+        body: dict[str, Any] = super().transform_anthropic_messages_request(
+            model, messages, anthropic_messages_optional_request_params, litellm_params, headers
+        )
+        kept = litellm_params.get(KEPT, None)
+        if kept is None:
+            return body
+        untranslated = {name: given[name] for name in _TRANSLATED if name in given}
+        unwanted = set(litellm_params.get("additional_drop_params", None) or ())
+        unknown = {name: value for name, value in kept.fields.items() if name not in unwanted}
+        return {**unknown, **body, **untranslated}
+
+
+def keep_messages_whole() -> None:
+    """From now on LiteLLM sends what a call has as `KEPT`; to be said before the first call."""
+    litellm.AnthropicMessagesConfig = _WholeMessages
 
 
 def callbacks() -> tuple[Any, ...]:

@@ -1,5 +1,8 @@
 """LiteLLM's callback: gives each request the model that was decided for it.
 
+It is called twice: before LiteLLM does anything with a request, to set the label, and again for
+each deployment that LiteLLM then tries, to make the request fit for that one (`outgoing`).
+
 Where the decision comes from is a `Policy`. In a worker it is the gateway's, which `intake` took
 off the request (`GatewayPolicy`); a request without one, such as the worker's own self-test before
 it is routed, keeps its model. In a plain `litellm --config` whose callbacks name
@@ -21,13 +24,14 @@ from typing import Any, Final, Protocol
 
 from attrs import frozen
 
-from ccproxyd.worker import doors, verdict
+from ccproxyd.worker import doors, outgoing, verdict
 from ccproxyd.worker.doors import CustomLogger
 from ccproxyd.worker.verdict import Verdict
 
 HOOK: Final = "async_pre_call_hook"
 REQUEST_ID: Final = "ccproxy_request_id"
 LABEL: Final = "ccproxy_label"
+REQUESTED: Final = "ccproxy_requested_model"
 
 _METADATA: Final = ("metadata", "litellm_metadata")
 
@@ -100,6 +104,24 @@ class CCProxyHandler(CustomLogger):  # type: ignore[misc]
             self.applied = found.request_id
         return data
 
+    async def async_pre_call_deployment_hook(
+        self,
+        kwargs: dict[str, Any],
+        call_type: Any,
+    ) -> dict[str, Any] | None:
+        """Make a request of ours fit for the deployment that LiteLLM has chosen."""
+        requested = _mark_of(kwargs, REQUESTED)
+        if requested is None:
+            return None
+        found = verdict.current.get()
+        return outgoing.fit(
+            kwargs,
+            doors.is_messages(call_type),
+            requested,
+            found.api_key if found else None,
+            os.environ,
+        )
+
     async def async_log_success_event(
         self,
         kwargs: dict[str, Any],
@@ -130,15 +152,22 @@ def is_duplicate_of(handler: CCProxyHandler) -> Callable[[Any], bool]:
 
 
 def _apply(found: Verdict, data: dict[str, Any]) -> None:
-    marks = {REQUEST_ID: _Applied(found.request_id), LABEL: _Applied(found.label)}
+    marks = {
+        REQUEST_ID: _Applied(found.request_id),
+        LABEL: _Applied(found.label),
+        REQUESTED: _Applied(found.requested_model or data.get("model") or ""),
+    }
     doors.metadata_of(data).update({**found.metadata, **marks})
     data["model"] = found.label
-    if found.api_key:
-        data["api_key"] = found.api_key
 
 
 def _is_applied(data: Mapping[str, Any]) -> bool:
-    return any(isinstance(_section(data, name).get(LABEL), _Applied) for name in _METADATA)
+    return _mark_of(data, LABEL) is not None
+
+
+def _mark_of(data: Mapping[str, Any], name: str) -> str | None:
+    found = (_section(data, section).get(name) for section in _METADATA)
+    return next((mark for mark in found if isinstance(mark, _Applied)), None)
 
 
 def _header_copies(data: Mapping[str, Any]) -> Iterator[dict[Any, Any]]:
@@ -189,5 +218,6 @@ def __getattr__(name: str) -> Any:
     if name != "proxy_handler_instance":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     handler = CCProxyHandler()
+    doors.keep_messages_whole()
     globals()[name] = handler
     return handler

@@ -65,7 +65,7 @@ class RulePolicy:
             decision = self._router.decide(request, time.monotonic())
         except ProxyError as error:
             raise doors.refusal(error.message, error.code) from error
-        return Verdict(decision.label, uuid.uuid4().hex)
+        return Verdict(decision.label, uuid.uuid4().hex, decision.requested_model)
 
     def _request(self, data: Mapping[str, Any]) -> Request:
         received = data.get("proxy_server_request") or {}

@@ -26,8 +26,9 @@ HEADER: Final = "x-ccproxy-decision"
 class Verdict:
     """The name that LiteLLM is to be asked for, and the id that the price is reported under.
 
-    `metadata` is what hooks have noted for LiteLLM's callbacks. `api_key` is the client's own key
-    for the provider, where the config lets it go along.
+    `requested_model` is what the client asked for, and wrote its request for. `metadata` is what
+    hooks have noted for LiteLLM's callbacks. `api_key` is the client's own key for the provider,
+    where the config lets it go along.
 
     The header also says whether the client got the model that it asked for (`kept`). That changes
     nothing here: even then the name may differ from what was sent, as `[1m]` is not part of it.
@@ -35,6 +36,7 @@ class Verdict:
 
     label: str
     request_id: str
+    requested_model: str = ""
     metadata: Mapping[str, Any] = field(factory=dict, repr=False)
     api_key: str | None = field(default=None, repr=False)
 
@@ -46,9 +48,14 @@ def seal(verdict: Verdict, secret: str) -> str:
     """The header's value, as the gateway writes it.
 
     >>> unseal(seal(Verdict("think", "r-1"), "s"), "s")
-    Verdict(label='think', request_id='r-1')
+    Verdict(label='think', request_id='r-1', requested_model='')
     """
-    fields = {"label": verdict.label, "request_id": verdict.request_id, "kept": False}
+    fields = {
+        "label": verdict.label,
+        "request_id": verdict.request_id,
+        "requested_model": verdict.requested_model,
+        "kept": False,
+    }
     return f"{secret} {base64.urlsafe_b64encode(orjson.dumps(fields)).decode()}"
 
 
@@ -71,6 +78,7 @@ def _parse(payload: str) -> Verdict | None:
         return Verdict(
             label=_text(fields["label"]),
             request_id=_text(fields["request_id"]),
+            requested_model=str(fields.get("requested_model") or ""),
             metadata=dict(fields.get("metadata") or {}),
             api_key=fields.get("api_key"),
         )

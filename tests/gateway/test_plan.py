@@ -76,7 +76,12 @@ def test_the_shorter_limit_holds(table: Table) -> None:
 
 def test_litellms_order_is_always_there(table: Table) -> None:
     plan = planned(table, "claude-sonnet-5")
-    handed = {"label": "claude-sonnet-5", "request_id": "r-1", "kept": True}
+    handed = {
+        "label": "claude-sonnet-5",
+        "request_id": "r-1",
+        "requested_model": "claude-sonnet-5",
+        "kept": True,
+    }
     assert plan.order().decision == handed
     assert planned(table, "gemini").errand is None
 

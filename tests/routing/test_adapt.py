@@ -823,6 +823,14 @@ def test_what_is_anthropics_own_goes_nowhere_else(name: str) -> None:
     assert strip_for_others(stripped.body).body is stripped.body
 
 
+def test_a_claude_that_others_serve_keeps_its_cache_marks() -> None:
+    body = shape("toolloop-05").body
+    stripped = strip_for_others(body, "openrouter/anthropic/claude-sonnet-5").body
+    assert stripped["messages"] is body["messages"]
+    assert "metadata" not in stripped
+    assert "cache_control" in repr(stripped)
+
+
 def test_only_what_must_change_is_made_anew() -> None:
     body = shape("toolloop-05").body
     stripped = strip_for_others(body)

@@ -25,3 +25,11 @@ def handlers(doors: ModuleType) -> ModuleType:
     from ccproxyd.worker import handler
 
     return handler
+
+
+@pytest.fixture(scope="session")
+def outgoing(doors: ModuleType) -> ModuleType:
+    """`ccproxyd.worker.outgoing`."""
+    from ccproxyd.worker import outgoing
+
+    return outgoing

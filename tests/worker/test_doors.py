@@ -177,3 +177,62 @@ async def test_events_that_never_end_are_waited_for_no_longer_than_asked(doors, 
 
 def test_a_relayed_call_has_the_type_that_we_take_it_by(doors, litellm):
     assert doors.RELAYED in {one.value for one in litellm.types.utils.CallTypes}
+
+
+def test_a_call_of_messages_has_the_type_that_we_take_it_by(doors, litellm):
+    types = litellm.types.utils.CallTypes
+    found = [one for one in types if doors.is_messages(one)]
+    assert [one.value for one in found] == ["anthropic_messages"]
+
+
+def test_the_fields_of_a_request_are_known(doors):
+    assert doors.message_fields() >= {"messages", "system", "thinking", "output_config", "speed"}
+    assert doors.own_fields() >= {"api_base", "num_retries", "litellm_metadata", "extra_body"}
+    assert not doors.message_fields() & doors.own_fields() - {"metadata"}
+
+
+@pytest.fixture
+def way(doors, litellm, monkeypatch):
+    """LiteLLM's way to Anthropic's messages, as it finds it when it needs it."""
+    found = litellm.utils.ProviderConfigManager
+    monkeypatch.setattr(litellm, "AnthropicMessagesConfig", litellm.AnthropicMessagesConfig)
+    doors.keep_messages_whole()
+    found._get_provider_anthropic_messages_config_cached.cache_clear()
+    yield lambda model: found.get_provider_anthropic_messages_config(
+        model=model, provider=litellm.LlmProviders.ANTHROPIC
+    )
+    found._get_provider_anthropic_messages_config_cached.cache_clear()
+
+
+def sent(doors, way, model, kept, **fields):
+    """The body and the address that a request of this model has."""
+    parameters = doors.litellm.types.router.GenericLiteLLMParams(
+        **({doors.KEPT: kept} if kept else {}), additional_drop_params=["unwanted"]
+    )
+    config = way(model)
+    body = config.transform_anthropic_messages_request(
+        model, [], {"max_tokens": 9000, **fields}, parameters, {}
+    )
+    return body, config.get_complete_url("http://x", None, model, {}, dict(parameters))
+
+
+def test_litellms_way_to_anthropic_keeps_what_a_call_brings_along(doors, way):
+    fields = {"wonders": 1, "unwanted": 2, "max_tokens": 3}
+    kept = doors.Kept(fields=fields, query="beta=true")
+    body, url = sent(doors, way, "claude-wonder", kept, thinking={"type": "adaptive"})
+    expected = {"model": "claude-wonder", "messages": [], "max_tokens": 9000, "wonders": 1}
+    assert body == {**expected, "thinking": {"type": "adaptive"}}
+    assert url == "http://x/v1/messages?beta=true"
+
+
+def test_a_call_that_brings_nothing_goes_as_litellm_has_it(doors, way):
+    body, url = sent(doors, way, "claude-haiku-4-5", None, thinking={"type": "adaptive"})
+    assert body["thinking"]["type"] == "enabled"
+    assert url == "http://x/v1/messages"
+
+
+def test_our_way_is_as_trusted_as_litellms_own(doors, litellm):
+    own, ours = doors._WholeMessages.__mro__[1], doors._WholeMessages
+    name = "_workload_identity_eligible"
+    assert vars(ours)[name] is vars(own)[name]
+    assert ours()._carries_thinking_block_binding is own()._carries_thinking_block_binding

@@ -106,9 +106,9 @@ async def test_what_hooks_have_noted_is_in_the_metadata_and_undoes_no_mark(make)
     assert "api_key" not in data
 
 
-async def test_a_clients_own_key_replaces_the_deployments(make):
+async def test_a_clients_own_key_waits_for_the_deployment(make):
     found = Verdict("think", "r-1", api_key="sk-ant-api03-x")
-    assert (await call(make(Decided(found)), {"model": "asked"}))["api_key"] == "sk-ant-api03-x"
+    assert "sk-ant" not in repr(await call(make(Decided(found)), {"model": "asked"}))
 
 
 async def test_it_says_which_verdict_it_applied_last(make):
@@ -223,13 +223,61 @@ async def test_what_it_leaves_in_the_metadata_can_be_written_as_json(make):
     assert json.loads(json.dumps(data["metadata"])) == {
         "ccproxy_request_id": "r-1",
         "ccproxy_label": "think",
+        "ccproxy_requested_model": "asked",
     }
+
+
+# -- the deployment
+
+
+async def deployed(handler, data, call_type="anthropic_messages", **more):
+    chosen = {"model": "anthropic/claude-haiku-4-5", "custom_llm_provider": "anthropic", **more}
+    return await handler.async_pre_call_deployment_hook(
+        kwargs={**data, **chosen}, call_type=call_type
+    )
+
+
+def adaptive(**more):
+    thinking = {"type": "adaptive"}
+    return {"model": "asked", "messages": [], "max_tokens": 9000, "thinking": thinking, **more}
+
+
+async def test_a_request_is_made_fit_for_the_deployment_that_was_chosen(make):
+    found = Verdict("think", "r-1", "claude-opus-4-8")
+    data = await call(make(Decided(found)), adaptive(litellm_metadata={}))
+    assert (await deployed(make(), data))["thinking"]["type"] == "enabled"
+    assert (await deployed(make(), data, "acompletion"))["thinking"]["type"] == "adaptive"
+
+
+async def test_what_the_client_asked_for_is_known_without_a_verdict_that_says_it(make):
+    asked = adaptive(model="claude-haiku-4-5")
+    data = await call(make(), asked)
+    assert (await deployed(make(), data))["thinking"] == {"type": "adaptive"}
+
+
+@pytest.mark.parametrize("metadata", [{}, {"ccproxy_requested_model": "claude-opus-4-8"}])
+async def test_a_call_that_is_none_of_ours_is_left_alone(make, metadata):
+    assert await deployed(make(), adaptive(metadata=metadata)) is None
+
+
+async def test_a_clients_own_key_goes_to_the_deployment_that_may_have_it(make):
+    found = Verdict("think", "r-1", api_key="sk-ant-api03-x")
+    data = await call(make(Decided(found)), adaptive())
+    token = verdict.current.set(found)
+    try:
+        assert (await deployed(make(), data))["api_key"] == "sk-ant-api03-x"
+        assert "api_key" not in await deployed(make(), data, api_base="https://elsewhere.example")
+    finally:
+        verdict.current.reset(token)
 
 
 # -- what LiteLLM demands of a callback
 
 
-@pytest.mark.parametrize("name", ["async_pre_call_hook", "async_log_success_event"])
+@pytest.mark.parametrize(
+    "name",
+    ["async_pre_call_hook", "async_pre_call_deployment_hook", "async_log_success_event"],
+)
 def test_the_hooks_parameters_have_litellms_names(handlers, doors, name):
     ours = inspect.signature(getattr(handlers.CCProxyHandler, name))
     theirs = inspect.signature(getattr(doors.CustomLogger, name))

@@ -7,7 +7,7 @@ import pytest
 
 from ccproxyd.worker.verdict import Verdict, seal, unseal
 
-VERDICT = Verdict("think", "r-1")
+VERDICT = Verdict("think", "r-1", "claude-opus-4-8")
 
 
 def sealed(payload: bytes) -> str:
@@ -28,7 +28,8 @@ def test_padding_may_be_missing():
 
 
 def test_the_gateways_own_fields_do_no_harm():
-    fields = {"label": "think", "request_id": "r-1", "kept": True, "later": 1}
+    ours = {"label": "think", "request_id": "r-1", "requested_model": "claude-opus-4-8"}
+    fields = {**ours, "kept": True, "later": 1}
     assert unseal(sealed(orjson.dumps(fields)), "s3cret") == VERDICT
 
 

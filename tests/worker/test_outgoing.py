@@ -1,0 +1,376 @@
+"""What a deployment gets: first as LiteLLM's parameters, then as bytes at a provider."""
+
+import copy
+
+import pytest
+
+from ccproxyd.gateway.lanes.choice import _LITELLM_FIELDS
+from ccproxyd.worker.verdict import HEADER, Verdict, seal
+from tests.support.provider import running_provider
+from tests.support.shapes import HAIKU, NAMES, OPUS, shape
+from tests.worker.harness import SECRET, deployment, running_worker
+
+BETAS = "claude-code-20250219,mid-conversation-system-2026-04-07,wonders-2031-01-01"
+CLIENT = {
+    "user-agent": "claude-cli/2.1.197 (external, cli)",
+    "x-app": "cli",
+    "x-claude-code-session-id": "the-clients-session",
+    "x-claude-code-agent-id": "the-clients-agent",
+    "x-stainless-lang": "js",
+    "x-stainless-retry-count": "0",
+    "anthropic-dangerous-direct-browser-access": "true",
+}
+"""What LiteLLM drops, of the headers that tell Anthropic who asks."""
+TOKEN = "Bearer sk-ant-oat01-of-the-client"
+KEY = "sk-ant-api03-of-the-client"
+OWN = "https://api.anthropic.com"
+CONVERSATIONS = [name for name in NAMES if shape(name).path == "/v1/messages"]
+
+
+def scoped(provider, **headers):
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return {"custom_llm_provider": provider, "extra_headers": named}
+
+
+def a_call(model="anthropic/claude-opus-4-8", *, body=None, **more):
+    """The parameters of a call, as LiteLLM hands them to the hook."""
+    sent = {**shape("toolloop-05").body, **(body or {})}
+    received = {
+        "url": "http://worker/v1/messages?beta=true&key=sk-secret",
+        "headers": {**CLIENT, "host": "worker", "x-request-id": "7"},
+        "body": {**sent, "litellm_call_id": "c", "drop_params": True},
+    }
+    return {
+        **sent,
+        "model": model,
+        "custom_llm_provider": model.partition("/")[0],
+        "api_base": "https://elsewhere.example",
+        "proxy_server_request": received,
+        "provider_specific_header": [
+            scoped("anthropic,bedrock,vertex_ai", anthropic_beta=BETAS),
+            scoped("anthropic", authorization=TOKEN),
+        ],
+        "drop_params": True,
+        "litellm_call_id": "c",
+        **more,
+    }
+
+
+@pytest.fixture
+def fit(outgoing):
+    """The hook's work; whatever it does, what it was given stays as it was."""
+
+    def fit(call, requested=OPUS, *, is_message=True, key=None, environ=None):
+        before = copy.deepcopy(call)
+        fitted = outgoing.fit(call, is_message, requested, key, environ or {})
+        assert call == before
+        return fitted
+
+    return fit
+
+
+def headers_for(provider, call):
+    """What LiteLLM sends to a provider of the headers that are for some providers alone."""
+    found = call.get("provider_specific_header") or []
+    entries = found if isinstance(found, list) else [found]
+    mine = [one for one in entries if provider in one["custom_llm_provider"].split(",")]
+    return {name: value for one in mine for name, value in one["extra_headers"].items()}
+
+
+# -- the body
+
+
+def test_a_body_that_keeps_its_model_is_the_same_object(fit):
+    call = a_call()
+    fitted = fit(call)
+    assert all(fitted[name] is call[name] for name in shape("toolloop-05").body if name != "model")
+
+
+def test_a_swap_makes_it_what_the_client_would_have_sent(fit):
+    call = a_call("anthropic/claude-haiku-4-5")
+    fitted = fit(call)
+    assert "system" not in {message["role"] for message in fitted["messages"]}
+    assert fitted["thinking"] == {"type": "disabled"}  # it is in the middle of a tool loop
+    assert not {"output_config", "context_management"} & set(fitted)
+    assert (fitted["model"], fitted["litellm_call_id"]) == ("anthropic/claude-haiku-4-5", "c")
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["bedrock/us.anthropic.claude-haiku-4-5-20251001-v1:0", "vertex_ai/claude-haiku-4-5@20251001"],
+)
+def test_so_it_does_at_a_cloud(fit, outgoing, model):
+    fitted = fit(a_call(model))
+    assert fitted["thinking"] == {"type": "disabled"}
+    assert "metadata" in fitted
+    assert headers_for("bedrock", fitted)["anthropic-beta"].split(",") == [
+        "claude-code-20250219",
+        "wonders-2031-01-01",
+    ]
+    assert outgoing.doors.KEPT not in fitted
+
+
+def test_what_a_name_of_ones_own_stands_for_is_said_in_the_config(fit):
+    arn = "bedrock/arn:aws:bedrock:eu-west-1:1:application-inference-profile/x"
+    assert "metadata" not in fit(a_call(arn))
+    known = fit(a_call(arn, model_info={"base_model": "anthropic.claude-haiku-4-5-20251001-v1:0"}))
+    assert known["thinking"] == {"type": "disabled"}
+
+
+def test_what_the_config_says_of_a_deployment_stands_for_what_the_client_said(fit):
+    fitted = fit(a_call("anthropic/claude-opus-4-1", max_tokens=50_000))
+    assert fitted["max_tokens"] == 32_000
+
+
+@pytest.mark.parametrize("model", ["openai/gpt-5", "gemini/gemini-2.5-pro", "bedrock/nova-pro"])
+def test_what_is_anthropics_own_goes_nowhere_else(fit, model):
+    fitted = fit(a_call(model))
+    body = {name: fitted.get(name) for name in shape("toolloop-05").body}
+    assert "metadata" not in fitted
+    assert "cache_control" not in repr(body)
+    assert "billing-header" not in repr(body["system"])
+    assert "system" in {message["role"] for message in body["messages"]}
+
+
+def test_a_conversation_has_a_cache_at_openai_that_does_not_tell_which_one_it_is(fit):
+    session = {"metadata": {"user_id": '{"session_id": "the-bodys-session"}'}}
+    keys = {
+        fit(a_call("openai/gpt-5", body=session))["prompt_cache_key"],
+        fit(a_call("openai/gpt-5"))["prompt_cache_key"],
+    }
+    assert len(keys) == 1
+    assert "session" not in repr(keys)
+    assert fit(a_call("openai/gpt-5", prompt_cache_key="own"))["prompt_cache_key"] == "own"
+    assert "prompt_cache_key" not in fit(a_call("gemini/gemini-2.5-pro"))
+
+
+# -- headers, query, unknown fields
+
+
+def test_the_clients_headers_go_to_anthropic_and_those_that_litellm_sends_stay(fit):
+    found = headers_for("anthropic", fit(a_call()))
+    assert found == {**CLIENT, "anthropic-beta": BETAS}
+
+
+@pytest.mark.parametrize("provider", ["openai", "bedrock", "vertex_ai", "gemini"])
+def test_no_other_provider_is_told(fit, provider):
+    fitted = fit(
+        a_call(f"{provider}/claude-opus-4-8", headers={"X-App": "cli", "x-request-id": "7"})
+    )
+    found = {**headers_for(provider, fitted), **headers_for("anthropic", fitted)}
+    assert not CLIENT.keys() & found.keys()
+    if provider in ("openai", "gemini"):
+        assert fitted["headers"] == {"x-request-id": "7"}
+
+
+def test_a_header_that_the_config_sets_is_not_the_clients(fit):
+    fitted = fit(a_call(extra_headers={"User-Agent": "mine"}))
+    assert "user-agent" not in headers_for("anthropic", fitted)
+
+
+def test_betas_fit_the_model_wherever_they_stand(fit):
+    fitted = fit(a_call("anthropic/claude-haiku-4-5", headers={"anthropic-beta": BETAS}))
+    taken = headers_for("anthropic", fitted)["anthropic-beta"]
+    assert taken == "claude-code-20250219,wonders-2031-01-01"
+    assert fitted["headers"] == {}
+
+
+def test_betas_of_which_none_is_taken_are_no_header(fit):
+    only = [scoped("anthropic", anthropic_beta="effort-2025-11-24")]
+    fitted = fit(a_call("anthropic/claude-haiku-4-5", provider_specific_header=only))
+    assert "anthropic-beta" not in headers_for("anthropic", fitted)
+
+
+def test_fields_that_litellm_does_not_know_are_kept_and_its_own_are_not(fit, outgoing):
+    kept = fit(a_call(body={"wonders": {"a": 1}, "num_retries": 3}))[outgoing.doors.KEPT]
+    assert kept.fields == {"wonders": {"a": 1}}
+    assert kept.query == "beta=true"
+    assert "wonders" not in repr(kept)
+
+
+def test_what_speaks_to_litellm_is_known(outgoing):
+    assert outgoing.doors.own_fields() >= _LITELLM_FIELDS
+
+
+@pytest.mark.parametrize("odd", [None, [], "x", {}])
+def test_a_call_of_another_shape_is_left_alone(fit, odd):
+    call = {"model": "openai/gpt-5", "messages": [], "proxy_server_request": odd}
+    assert fit({**call, "provider_specific_header": odd, "headers": odd}, "")["messages"] == []
+
+
+# -- the client's own credential
+
+
+@pytest.mark.parametrize(
+    ("model", "base", "environ", "goes"),
+    [
+        ("anthropic/claude-opus-4-8", None, {}, True),
+        ("anthropic/claude-opus-4-8", OWN, {}, True),
+        ("anthropic/claude-opus-4-8", "https://elsewhere.example", {}, False),
+        ("anthropic/claude-opus-4-8", "http://api.anthropic.com", {}, False),
+        ("anthropic/claude-opus-4-8", None, {"ANTHROPIC_BASE_URL": "https://x.example"}, False),
+        ("openai/gpt-5", OWN, {}, False),
+        ("bedrock/anthropic.claude-opus-4-8", None, {}, False),
+    ],
+)
+@pytest.mark.parametrize("is_message", [True, False], ids=["messages", "others"])
+def test_a_credential_goes_to_anthropics_own_address_alone(
+    fit, model, base, environ, goes, is_message
+):
+    call = a_call(model, api_base=base)
+    fitted = fit(call, is_message=is_message, key=KEY, environ=environ)
+    assert ("authorization" in headers_for("anthropic", fitted)) is goes
+    assert (fitted.get("api_key") == KEY) is goes
+
+
+def test_a_deployments_own_key_stays(fit):
+    assert fit(a_call(api_key="configured"), key=KEY)["api_key"] == "configured"
+
+
+def test_another_kind_of_call_keeps_its_body(fit):
+    call = a_call("openai/gpt-5")
+    fitted = fit(call, is_message=False)
+    assert fitted["metadata"] is call["metadata"]
+
+
+# -- through LiteLLM
+
+
+@pytest.fixture(scope="module")
+def provider():
+    with running_provider() as provider:
+        yield provider
+
+
+@pytest.fixture(scope="module")
+def worker(provider, tmp_path_factory):
+    nowhere = "http://127.0.0.1:9"
+    openai = f"{provider.url}/v1"
+    document = {
+        "model_list": [
+            deployment("opus", "anthropic/claude-opus-4-8", provider.url),
+            deployment("haiku", "anthropic/claude-haiku-4-5", provider.url),
+            deployment("wild/*", "anthropic/*", provider.url),
+            deployment("dropping", "anthropic/claude-opus-4-8", provider.url)
+            | {"litellm_params": dropping(provider.url)},
+            deployment("gpt", "openai/gpt-5", openai),
+            deployment("chat", "hosted_vllm/some-model", openai),
+            deployment("falls-to-haiku", "openai/gpt-5", nowhere),
+            deployment("falls-to-gpt", "anthropic/claude-opus-4-8", nowhere),
+        ],
+        "router_settings": {
+            "fallbacks": [{"falls-to-haiku": ["haiku"]}, {"falls-to-gpt": ["gpt"]}]
+        },
+    }
+    with running_worker(tmp_path_factory.mktemp("worker"), document) as worker:
+        worker.ready()
+        yield worker
+
+
+def dropping(base):
+    params = deployment("dropping", "anthropic/claude-opus-4-8", base)["litellm_params"]
+    return {**params, "additional_drop_params": ["wonders"]}
+
+
+@pytest.fixture
+def asked(worker, provider):
+    """What arrives at the provider of a request for a label."""
+
+    def asked(label, body, *, requested=OPUS, query="?beta=true", **headers):
+        before = len(provider.requests)
+        verdict = {HEADER: seal(Verdict(label, "r", requested), SECRET)}
+        sent = {**CLIENT, "anthropic-beta": BETAS, **headers, **verdict}
+        status, answer = worker.post(f"/v1/messages{query}", body, **sent)
+        assert (status, b"ok" in answer) == (200, True), answer
+        [arrived] = provider.requests[before:]
+        return arrived
+
+    return asked
+
+
+@pytest.mark.parametrize("name", CONVERSATIONS)
+def test_the_body_of_a_request_that_keeps_its_model_arrives_as_it_was(asked, name):
+    body = {**shape(name).body, "wonders": {"a": [1]}, "stream": False}
+    requested = body["model"]
+    arrived = asked(f"wild/{requested}", body, requested=requested)
+    assert arrived.fields == {**body, "model": requested.removesuffix("[1m]")}
+
+
+def test_its_headers_and_its_query_arrive_too(asked):
+    arrived = asked("opus", {**shape("simple-01").body, "stream": False})
+    assert arrived.query == "beta=true"
+    assert CLIENT.items() <= arrived.headers.items()
+    assert set(BETAS.split(",")) <= set(arrived.headers["anthropic-beta"].split(","))
+    assert not [name for name in arrived.headers if "ccproxy" in name or "litellm" in name]
+    assert arrived.headers["x-api-key"] == "a-providers-key"
+    assert asked("opus", {**shape("simple-01").body, "stream": False}, query="").query == ""
+
+
+def test_a_model_that_litellm_has_never_heard_of_keeps_its_thinking(asked):
+    body = {**shape("simple-01").body, "model": "claude-wonder-9", "stream": False}
+    arrived = asked("wild/claude-wonder-9", body, requested="claude-wonder-9")
+    assert arrived.fields == body
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+def test_a_swap_arrives_as_the_target_takes_it(asked, stream):
+    arrived = asked("haiku", {**shape("simple-01").body, "stream": stream})
+    fields = arrived.fields
+    assert (fields["model"], fields["max_tokens"]) == ("claude-haiku-4-5", 64000)
+    assert fields["thinking"] == {"type": "enabled", "budget_tokens": 31999}
+    assert {message["role"] for message in fields["messages"]} == {"user"}
+    assert "<system-reminder>" in repr(fields["messages"])
+    assert "output_config" not in fields
+    taken = arrived.headers["anthropic-beta"].split(",")
+    assert {"claude-code-20250219", "wonders-2031-01-01"} <= set(taken)
+    assert not [beta for beta in taken if beta.startswith(("mid-", "effort"))]
+
+
+def test_a_haiku_request_arrives_at_opus_as_opus_takes_it(asked):
+    body = {**shape("model-haiku-01").body, "stream": False}
+    fields = asked("opus", body, requested=HAIKU).fields
+    assert fields["thinking"] == {"type": "adaptive"}
+    assert "budget_tokens" not in repr(fields["thinking"])
+
+
+def test_what_the_config_drops_is_dropped(asked):
+    body = {**shape("simple-01").body, "wonders": 1, "stream": False}
+    assert "wonders" not in asked("dropping", body).fields
+
+
+@pytest.mark.parametrize("label", ["gpt", "chat", "falls-to-gpt"])
+@pytest.mark.parametrize("name", ["simple-01", "toolloop-05"])
+def test_of_anthropics_own_business_nothing_arrives_elsewhere(asked, label, name):
+    body = {**shape(name).body, "stream": False}
+    user = body["metadata"]["user_id"]
+    arrived = asked(label, body, authorization=TOKEN)
+    text = arrived.raw.decode() + repr(arrived.headers) + arrived.query
+    for private in (
+        "billing-header",
+        "cache_control",
+        "device_id",
+        "cli/2.1",
+        "the-clients",
+        "oat01",
+    ):
+        assert private not in text
+    assert user[20:60] not in text
+    assert not {"user", "metadata", "safety_identifier"} & arrived.fields.keys()
+    assert not [one for one in arrived.headers if one.startswith(("x-app", "x-stainl", "anthrop"))]
+    reminders = [m["content"] for m in body["messages"] if m["role"] == "system"]
+    assert reminders
+
+
+def test_a_fallback_gets_what_it_takes_though_the_first_took_something_else(asked):
+    arrived = asked("falls-to-haiku", {**shape("simple-01").body, "stream": False})
+    assert arrived.fields["thinking"] == {"type": "enabled", "budget_tokens": 31999}
+    assert "metadata" in arrived.fields
+    assert "cache_control" in repr(arrived.fields)
+    assert CLIENT.items() <= arrived.headers.items()
+
+
+def test_a_token_goes_to_nobody_who_only_speaks_anthropics_protocol(asked):
+    body = {**shape("simple-01").body, "stream": False}
+    arrived = asked("opus", body, authorization=TOKEN)
+    assert "authorization" not in arrived.headers
+    assert arrived.headers["x-api-key"] == "a-providers-key"
