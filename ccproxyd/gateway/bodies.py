@@ -85,6 +85,15 @@ def with_model(body: Mapping[str, Any], model: str) -> bytes:
     return orjson.dumps({**body, "model": model})
 
 
+def without(body: Mapping[str, Any], name: str) -> bytes:
+    """The same body less a field.
+
+    >>> without({"input": "x", "stream": True}, "stream")
+    b'{"input":"x"}'
+    """
+    return orjson.dumps({key: value for key, value in body.items() if key != name})
+
+
 def _json_object(raw: bytes) -> dict[str, Any]:
     try:
         value = orjson.loads(raw)

@@ -14,7 +14,7 @@ from attrs import evolve, frozen
 
 from ccproxyd.config.lanes import Endpoint, bare_model
 from ccproxyd.config.settings import Timeouts
-from ccproxyd.gateway.bodies import with_model
+from ccproxyd.gateway.bodies import with_model, without
 from ccproxyd.gateway.exchange import Exchange
 from ccproxyd.gateway.hooks.draft import for_litellm
 from ccproxyd.gateway.lanes.choice import Choice, choose
@@ -24,6 +24,7 @@ from ccproxyd.gateway.paths import counts_tokens
 from ccproxyd.gateway.table import Table
 from ccproxyd.routing import Decision, Request
 from ccproxyd.routing.adapt import Adapted, adapt
+from ccproxyd.routing.kinds import kind_of
 from ccproxyd.telemetry.usage import Usage
 
 _COUNT_TOKENS: Final = "/count_tokens"
@@ -57,15 +58,27 @@ def plan_route(
     """For a request whose route is decided; `notes` are what hooks have told each other."""
 
     def order() -> Order:
-        """LiteLLM runs no hook on a count: there the decision is written into the body."""
-        written = counts_tokens(exchange.path) and decision.label != request.requested_model
-        body = with_model(request.body, decision.label) if written else raw
+        body = _body_for_litellm(exchange, request, raw, decision)
         return order_for(exchange, table, body, decision, request_id, notes)
 
     choice = choice_for(table, request, decision)
     if choice.endpoint is None:
         return Plan(order)
     return Plan(order, _errand(table, request, raw, decision, choice, choice.endpoint))
+
+
+def _body_for_litellm(
+    exchange: Exchange, request: Request, raw: bytes, decision: Decision
+) -> bytes:
+    """LiteLLM runs no hook on a count: there the decision is written into the body.
+
+    And it fails on a stream of what cannot stream, which providers just answer.
+    """
+    if counts_tokens(exchange.path) and decision.label != request.requested_model:
+        return with_model(request.body, decision.label)
+    if request.stream and not kind_of(request.call_type).streams:
+        return without(request.body, "stream")
+    return raw
 
 
 def choice_for(table: Table, request: Request, decision: Decision) -> Choice:

@@ -8,11 +8,11 @@ the wire and not a running process. Putting a table in force is one assignment.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from ccproxyd.channel import Message
 from ccproxyd.config.deployments import Deployment
@@ -86,11 +86,12 @@ class Table:
         loaded = Loaded.from_message(message["config"])
         settings, config_dir = loaded.settings, Path(message["config_dir"])
         parts = build_parts(loaded, config_dir)
+        routing = with_modes(parts.routing, loaded.litellm.deployments, prices)
         return cls(
             settings=settings,
-            routing=parts.routing,
-            router=Router(parts.routing, memory, on_error),
-            models=ModelRouter(parts.routing),
+            routing=routing,
+            router=Router(routing, memory, on_error),
+            models=ModelRouter(routing),
             hooks=compile_hooks(settings.hooks, parts.hooks, config_dir, on_hook_error),
             moderator=moderator_for(settings.moderation, parts.check, config_dir, on_hook_error),
             keyring=Keyring.of(message["keys"]),
@@ -165,6 +166,19 @@ class Table:
         base = anthropic_base(deployment.api_base, self.environ)
         named = provider_of(deployment) == "anthropic"
         return named and not deployment.has_key and is_anthropics_own(base)
+
+
+def with_modes(
+    routing: RoutingTable, deployments: Iterable[Deployment], prices: PriceList
+) -> RoutingTable:
+    """The targets with what their models are for, by the config or else by LiteLLM's list."""
+    modes: dict[str, set[str]] = {}
+    for one in deployments:
+        if mode := one.info.get("mode") or prices.mode(one.model, provider_of(one) or ""):
+            modes.setdefault(one.model_name, set()).add(str(mode))
+    known = {name: tuple(sorted(found)) for name, found in modes.items()}
+    targets = (evolve(one, modes=known.get(one.name, ())) for one in routing.targets)
+    return evolve(routing, targets=tuple(targets))
 
 
 def _falls_back(document: Mapping[str, Any]) -> bool:

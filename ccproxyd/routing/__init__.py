@@ -7,6 +7,7 @@
     tokens     how many tokens a body is, each piece counted once
     request    the body with its facts, which rules ask for
     rules      the rules, and what one of your own is made of
+    kinds      which labels make sense for what is no conversation
     sticky     which conversations stay on their label
     router     rules in order to a label, the label to a model
 

@@ -35,7 +35,7 @@ CONVERSATIONS: Final = frozenset(
         "aresponses", "responses",
     }
 )  # fmt: skip
-"""The call types that rules are for."""
+"""The call types that any rule is for; for others see `kinds`."""
 
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 _MAX_USER_ID: Final = 4096
@@ -60,6 +60,9 @@ _CALL_TYPES: Final = (
     ("/audio/transcriptions", "atranscription"),
     ("/audio/speech", "aspeech"),
     ("/rerank", "arerank"),
+    ("/ocr", "aocr"),
+    ("/videos", "avideo_generation"),
+    ("/realtime", "arealtime"),
 )
 
 

@@ -9,7 +9,16 @@ knows which labels LiteLLM serves:
     nothing                     a model `default`               `default`
     nothing                     neither                         nowhere: 404
 
-Rules are for conversations. An embedding, a moderation or an image goes to the model it asks for.
+Rules are for conversations. An embedding, a moderation or an image keeps the model that it asks
+for, unless a rule matches whose label is for such calls (`kinds`); the rules of other labels are
+passed over:
+
+    the rule that matches       and LiteLLM's model_list has    the request goes to
+    has a label for such calls  it                              that label
+    none                        the requested model             that model (kept)
+    none                        neither, but no model was       the first model that is for such
+                                asked for                       calls (default)
+    none                        nothing of these                nowhere: 404
 
 A rule that raises counts as no match and is reported: one mistake in a rule of the user's own must
 not cost every request. But one that raises a `ProxyError` means it: the request is refused with it.
@@ -26,6 +35,7 @@ from typing import Any, Final
 from attrs import Factory, evolve, frozen
 
 from ccproxyd.errors import ProxyError
+from ccproxyd.routing.kinds import Kind, kind_of
 from ccproxyd.routing.request import Request
 from ccproxyd.routing.rules import ClassificationRule
 from ccproxyd.routing.sticky import StickyTable
@@ -55,10 +65,14 @@ class Rule:
 
 @frozen
 class Target:
-    """A `model_name` of LiteLLM, and the provider's models that stand behind it."""
+    """A `model_name` of LiteLLM, and the provider's models that stand behind it.
+
+    `modes` is what is known of their use: `embedding`, `rerank`, in LiteLLM's words.
+    """
 
     name: str
     models: tuple[str, ...] = ()
+    modes: tuple[str, ...] = ()
 
 
 @frozen
@@ -142,6 +156,7 @@ class RequestClassifier:
         on_error: OnError = _ignore,
     ) -> None:
         self._table = table
+        self._models = ModelRouter(table)
         self._memory = StickyTable() if memory is None else memory
         self._on_error = on_error
 
@@ -152,9 +167,7 @@ class RequestClassifier:
 
     def match(self, request: Request, now: float = 0.0) -> Match | None:
         """The same, and whether the rule holds what it matched before."""
-        if not request.is_conversation:
-            return None
-        for rule in self._table.rules:
+        for rule in self._rules_for(request):
             held = self._holds(rule, request, now)
             matched = held or self._evaluate(rule, request)
             if rule.sticky:
@@ -165,9 +178,18 @@ class RequestClassifier:
 
     def outcomes(self, request: Request, now: float = 0.0) -> tuple[Outcome, ...]:
         """What every rule makes of a request; nothing is remembered or reported."""
-        if not request.is_conversation:
-            return ()
-        return tuple(self._outcome(rule, request, now) for rule in self._table.rules)
+        asked = self._rules_for(request)
+        return tuple(
+            self._outcome(rule, request, now) if rule in asked else _passed_over(rule, request)
+            for rule in self._table.rules
+        )
+
+    def _rules_for(self, request: Request) -> tuple[Rule, ...]:
+        """The rules whose label makes sense for this call."""
+        if request.is_conversation:
+            return self._table.rules
+        kind = kind_of(request.call_type)
+        return tuple(rule for rule in self._table.rules if self._models.is_for(kind, rule.label))
 
     def _evaluate(self, rule: Rule, request: Request) -> bool:
         try:
@@ -239,14 +261,35 @@ class ModelRouter:
         if rule is not None:
             return self._decide(rule.label, rule.name, _detail(rule, request), request)
         served = self._served_name(request)
-        if served and not request.is_conversation:
-            return self._decide(served, "kept", "rules are for conversations", request)
+        if not request.is_conversation:
+            return self._keep(served, request)
         if served and self._table.passthrough:
             reason = f"no rule matched, and {_short(served)} is served"
             return self._decide(served, "passthrough", reason, request)
-        if request.is_conversation and self._named(DEFAULT_LABEL):
+        if self._named(DEFAULT_LABEL):
             return self._decide(DEFAULT_LABEL, DEFAULT_LABEL, "no rule matched", request)
         raise NoRouteError(_no_route(request))
+
+    def is_for(self, kind: Kind, label: str) -> bool:
+        """Whether a label is known to make sense for a call of this kind."""
+        target = self.target_of(label)
+        return target is not None and not kind.modes.isdisjoint(target.modes)
+
+    def _keep(self, served: str | None, request: Request) -> Decision:
+        """Where something goes that is no conversation, and that no rule matched."""
+        kind = kind_of(request.call_type)
+        if served:
+            reason = f"no rule with a label for {kind.name} matched"
+            return self._decide(served, "kept", reason, request)
+        first = None if request.model else self._first_for(kind)
+        if first is None:
+            raise NoRouteError(_no_route(request))
+        reason = f"no model was asked for, and {_short(first)} is the first for {kind.name}"
+        return self._decide(first, DEFAULT_LABEL, reason, request)
+
+    def _first_for(self, kind: Kind) -> str | None:
+        names = (target.name for target in self._table.targets if "*" not in target.name)
+        return next((name for name in names if self.is_for(kind, name)), None)
 
     def redirect(self, name: str, by: str, request: Request) -> Decision:
         """Where a request goes that somebody else than a rule sends to a label or a model.
@@ -354,6 +397,11 @@ def _detail(rule: Rule, request: Request) -> str:
         return str(rule.rule.detail(request)) or rule.name
     except Exception:
         return rule.name
+
+
+def _passed_over(rule: Rule, request: Request) -> Outcome:
+    kind = kind_of(request.call_type)
+    return Outcome(rule.label, rule.name, False, f"its label is not for {kind.name}")
 
 
 def _pattern(name: str) -> re.Pattern[str]:

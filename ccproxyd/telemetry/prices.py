@@ -6,6 +6,9 @@ what is counted, then for which prompts (`_above_200k_tokens`: longer than that,
 whole request), then for which service tier (`_priority`). Where a name is missing the next simpler
 one holds: a tier without a rate pays the usual one, tokens in a cache pay as other input.
 
+Of the others it is kept what they are for, where that is no conversation: an embedding has no price
+here, but a rule may have a label for it.
+
 LiteLLM prices an answer by the model that the answer names, and where it does not know that one, by
 the deployment's. Rates of a deployment's own go before both. They bring the public rates for the
 cache and for service tiers along, but not those for long prompts, searches and regions.
@@ -196,6 +199,8 @@ class PriceList:
 
     _prices: Mapping[tuple[str, str], Price] = field(repr=False)
     """By provider and model, in small letters."""
+    _modes: Mapping[str, str] = field(factory=dict, repr=False)
+    """What the models are for that are not priced here, by their names in the file."""
 
     @classmethod
     def parse(cls, raw: bytes) -> PriceList:
@@ -214,7 +219,10 @@ class PriceList:
         if not isinstance(models, dict):
             raise CcproxydError("cannot read LiteLLM's prices: they are not an object")
         entries = {name: one for name, one in models.items() if isinstance(one, _Entry)}
-        return cls({(one.provider, name.lower()): one.price for name, one in entries.items()})
+        return cls(
+            {(one.provider, name.lower()): one.price for name, one in entries.items()},
+            {name.lower(): one for name, one in models.items() if isinstance(one, str)},
+        )
 
     def find(self, model: str, provider: str) -> Price | None:
         """The public price of a model, whose name may have its provider's before it.
@@ -228,6 +236,14 @@ class PriceList:
                 if found := self._prices.get((provider, key)):
                     return found
         return None
+
+    def mode(self, model: str, provider: str) -> str | None:
+        """What a model is for (`embedding`, `rerank`), None if it is for conversations or unknown.
+
+        The file's names have their provider's before them, or not.
+        """
+        bare = model.lower().removeprefix(f"{provider}/")
+        return self._modes.get(f"{provider}/{bare}") or self._modes.get(bare)
 
     def tariff(
         self,
@@ -269,11 +285,15 @@ class _Entry:
 
 
 def _kept(found: dict[str, Any]) -> Any:
-    """Of a model that is needed, its price; of another, nothing; what is no model stays."""
+    """Of a model that is priced here, its price; of another its mode; what is no model stays."""
     if "litellm_provider" not in found:
         return found
-    provider = found["litellm_provider"]
-    if provider not in _PROVIDERS or found.get("mode") not in _MODES:
+    provider, mode = found["litellm_provider"], found.get("mode")
+    if not isinstance(mode, str):
+        return None
+    if mode not in _MODES:
+        return sys.intern(mode)
+    if provider not in _PROVIDERS:
         return None
     return _Entry(sys.intern(provider), _price_in(found))
 

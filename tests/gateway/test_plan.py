@@ -97,6 +97,19 @@ def test_what_hooks_have_noted_goes_along_with_the_decision(table: Table) -> Non
     assert order.decision["metadata"] == notes
 
 
+@pytest.mark.parametrize(
+    ("path", "sent"),
+    [
+        ("/v1/embeddings", {"model": "chat", "messages": HI}),
+        ("/v1/images/generations", {"model": "chat", "messages": HI, "stream": True}),
+    ],
+)
+def test_litellm_is_asked_for_no_stream_of_what_cannot_stream(
+    table: Table, path: str, sent: dict[str, Any]
+) -> None:
+    assert orjson.loads(planned(table, "chat", path=path, stream=True).order().body) == sent
+
+
 def test_a_count_through_litellm_asks_for_the_label(table: Table) -> None:
     decision = Decision("gemini", "r", "gemini/pro", "", "other")
     raw = orjson.dumps({"model": "other"})

@@ -185,3 +185,24 @@ def test_hooks_and_moderation_are_loaded_with_the_rules(tmp_path):
     (tmp_path / "own_rules.py").write_text("1 / 0")
     with pytest.raises(ConfigError, match=r"hooks\[0\]: cannot import own_rules: ZeroDivision"):
         build_table(tmp_path)
+
+
+def test_what_a_label_is_for_is_told_by_the_config_or_by_the_price_list(tmp_path):
+    own = "model: openai/my-own}, model_info: {mode: rerank"
+    litellm = models(
+        ("embedder", "model: openai/text-embedding-3-small"),
+        ("ranker", own),
+        ("both", "model: openai/gpt-5"),
+        ("both", "model: openai/omni-moderation-latest"),
+        ("unknown", "model: openai/nobody-knows"),
+    )
+    table = build_table(write_config(tmp_path, "ccproxy: {}", litellm))
+    modes = {target.name: target.modes for target in table.routing.targets}
+    assert modes == {
+        "embedder": ("embedding",),
+        "ranker": ("rerank",),
+        "both": ("moderation",),
+        "unknown": (),
+    }
+    judged = table.router.decide(Request({"input": "x"}, path="/v1/moderations"))
+    assert (judged.label, judged.rule) == ("both", "default")

@@ -311,8 +311,18 @@ def test_a_target_without_deployments_is_its_own_model() -> None:
 
 # -- what is no conversation
 
+EMBEDDER = Target("embedder", ("openai/e",), modes=("embedding",))
+MIXED = RoutingTable(
+    rules=(
+        rule("think", DefaultRule()),
+        Rule("embedder", MatchModelRule("embed"), "MatchModelRule"),
+    ),
+    targets=(Target("think", ("t",)), Target("embed", ("e",)), EMBEDDER),
+    passthrough=False,
+)
 
-def test_rules_are_not_for_embeddings() -> None:
+
+def test_the_rules_of_conversations_are_not_for_embeddings() -> None:
     table = RoutingTable(
         rules=(rule("think", DefaultRule()),),
         targets=(Target("think", ("t",)), Target("embed", ("e",))),
@@ -320,6 +330,25 @@ def test_rules_are_not_for_embeddings() -> None:
     )
     decision = Router(table).decide(embedding("embed"))
     assert (decision.label, decision.rule, decision.kept) == ("embed", "kept", True)
+    assert decision.reason == "no rule with a label for embeddings matched"
+
+
+def test_a_rule_whose_label_is_for_embeddings_is_for_them() -> None:
+    decision = Router(MIXED).decide(embedding("text-embed-3"))
+    assert (decision.label, decision.rule, decision.kept) == ("embedder", "MatchModelRule", False)
+    kept = Router(MIXED).decide(embedding("think"))
+    assert (kept.label, kept.rule) == ("think", "kept")
+
+
+def test_a_label_for_embeddings_is_not_for_images() -> None:
+    image = Request({"model": "embed"}, path="/v1/images/generations")
+    assert Router(MIXED).decide(image).rule == "kept"
+
+
+def test_a_conversation_is_given_whatever_label_matches() -> None:
+    """Many a model that is filed under images is served through a provider's chat as well."""
+    table = RoutingTable(rules=(rule("embedder", DefaultRule()),), targets=(EMBEDDER,))
+    assert Router(table).decide(Request({"model": "claude"})).label == "embedder"
 
 
 def test_an_embedding_does_not_get_the_default() -> None:
@@ -327,9 +356,32 @@ def test_an_embedding_does_not_get_the_default() -> None:
         Router(SAMPLE).decide(embedding("embed"))
 
 
-def test_an_embedding_is_explained_without_rules() -> None:
-    explained = Router(SAMPLE).explain(embedding("think"))
-    assert (explained.outcomes, explained.winner, explained.decision.rule) == ((), None, "kept")
+@pytest.mark.parametrize("model", [None, ""])
+def test_where_no_model_is_asked_for_it_is_the_first_of_its_kind(model: str | None) -> None:
+    wild = Target("openai/*", ("openai/*",), modes=("moderation",))
+    targets = (wild, Target("chat"), Target("judge", ("p/one",), modes=("moderation",)))
+    router = Router(RoutingTable(targets=targets))
+    body = {"input": "x"} if model is None else {"input": "x", "model": model}
+    decision = router.decide(Request(body, path="/v1/moderations"))
+    assert (decision.label, decision.rule, decision.kept) == ("judge", "default", False)
+    assert "the first for moderations" in decision.reason
+    with pytest.raises(NoRouteError, match="no model was asked for"):
+        router.decide(Request({"input": "x"}, path="/v1/embeddings"))
+
+
+def test_an_embedding_is_explained_with_the_rules_that_are_passed_over() -> None:
+    explained = Router(MIXED).explain(embedding("an-embed"))
+    assert [one.matched for one in explained.outcomes] == [False, True]
+    assert explained.outcomes[0].detail == "its label is not for embeddings"
+    assert (explained.winner, explained.decision.rule) == (1, "MatchModelRule")
+
+
+def test_a_rule_that_is_passed_over_is_not_asked() -> None:
+    table = RoutingTable(rules=(rule("think", Broken()),), targets=(Target("think"), Target("e")))
+    errors: list[Exception] = []
+    router = Router(table, on_error=lambda _, error: errors.append(error))
+    assert router.decide(embedding("e")).rule == "kept"
+    assert errors == []
 
 
 # -- sticky rules

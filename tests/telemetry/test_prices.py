@@ -400,3 +400,19 @@ def test_an_address_in_a_region_may_cost_more(
 def test_a_tariff_passes_on_what_was_asked_for(prices: PriceList) -> None:
     assert prices.tariff("openai", "gpt").cost(Usage(input_tokens=1), service_tier="flex") == 5
     assert prices.tariff("anthropic", "opus").cost(Usage(input_tokens=1), speed="fast") == 20
+
+
+def test_what_is_no_conversation_is_known_by_its_mode() -> None:
+    file = {
+        "picture": {**GPT, "mode": "image_generation"},
+        "azure/Embed-3": {"litellm_provider": "azure", "mode": "embedding"},
+        "odd": {"litellm_provider": "azure", "mode": ["chat"]},
+        "gpt": GPT,
+    }
+    prices = PriceList.parse(orjson.dumps(file))
+    assert prices.mode("openai/picture", "openai") == "image_generation"
+    assert prices.mode("Picture", "openai") == "image_generation"
+    assert prices.mode("azure/embed-3", "azure") == "embedding"
+    assert prices.mode("gpt", "openai") is None
+    assert prices.mode("odd", "azure") is None
+    assert prices.mode("unknown", "openai") is None
