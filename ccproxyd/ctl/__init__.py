@@ -4,9 +4,10 @@
     reach      finds the daemon, asks it, and names a difference of versions
     service    whether systemd or launchd run it, and what they know and do
     setup      what an installation consists of, and bringing that about
-    status, stats, routes, lifecycle, explain, check, env, start, logs, install, uninstall,
+    status, stats, routes, lifecycle, explain, check, env, run, start, logs, install, uninstall,
       completion           the verbs
     serving, detach, tail  whether it serves yet; in the background; the end of a log
+    windows                how long a conversation may become on its way through the rules
     machine, commands      where this is, and for whom; the door to other programs
     printing, waiting      tables, words for figures; a line that shows what is waited for
 
@@ -15,7 +16,7 @@ imported when it is called for, rich only for a table on a terminal, the config'
 verbs that read files.
 
 Exit codes: `status` 0 running, 3 not running, 4 cannot tell; the others 0 done, 1 failed, 2 usage,
-4 not permitted, 7 not running; 130 interrupted.
+4 not permitted, 7 not running; 130 interrupted. What `run` runs has its own.
 """
 
 from __future__ import annotations

@@ -34,6 +34,8 @@ class Value(Enum):
     CHOICE = "choice"
     FILE = "file"
     DIRECTORY = "directory"
+    COMMAND = "command"
+    """A program on the PATH."""
 
 
 @frozen
@@ -132,7 +134,12 @@ def _word(action: argparse.Action) -> Word:
     )
 
 
-_BY_METAVAR: Final = {"DIR": Value.DIRECTORY, "PATH": Value.FILE, "FILE": Value.FILE}
+_BY_METAVAR: Final = {
+    "DIR": Value.DIRECTORY,
+    "PATH": Value.FILE,
+    "FILE": Value.FILE,
+    "COMMAND": Value.COMMAND,
+}
 
 
 def _value_of(action: argparse.Action) -> Value:
@@ -251,6 +258,8 @@ def _bash_offer(word: Word, function: str) -> str:
             return f'compopt -o filenames 2>/dev/null; {function}_offer -f -- "$cur"'
         case Value.DIRECTORY:
             return f'compopt -o filenames 2>/dev/null; {function}_offer -d -- "$cur"'
+        case Value.COMMAND:
+            return f'{function}_offer -c -- "$cur"'
     return f'{function}_offer -W {_quoted(" ".join(word.choices))} -- "$cur"'
 
 
@@ -324,6 +333,7 @@ def _zsh_value(word: Word) -> str:
         Value.CHOICE: f"({' '.join(word.choices)})",
         Value.FILE: "_files",
         Value.DIRECTORY: "_files -/",
+        Value.COMMAND: "_command_names -e",
     }
     return f":{_zsh_text(word.name)}:{offered.get(word.value, ' ')}"
 
@@ -405,6 +415,8 @@ def _fish_value(word: Word) -> list[str]:
             return [*needs, "-F"]
         case Value.DIRECTORY:
             return [*needs, "-f", "-a", "'(__fish_complete_directories)'"]
+        case Value.COMMAND:
+            return [*needs, "-f", "-a", "'(__fish_complete_command)'"]
         case Value.TEXT:
             return [*needs, "-f"]
     return []

@@ -5,6 +5,15 @@
 The address is the running daemon's, else the config's. The key is the config's master key, else the
 one that the daemon made at its first start; it is never asked of the control API, which shows no
 key to anybody, but read from the file, for which one has to be the same user.
+
+Claude Code is told two things more. It loads its tools' descriptions one by one only from
+Anthropic's own address, unless ENABLE_TOOL_SEARCH says that they may be searched elsewhere too. And
+it compacts a conversation in time for the model that it asked for; where a rule may send it to one
+with a smaller context window, CLAUDE_CODE_AUTO_COMPACT_WINDOW says for how many tokens. It takes no
+less than 100,000 there; below that CLAUDE_AUTOCOMPACT_PCT_OVERRIDE names a part of them.
+
+With `--oauth` a client's own subscription pays: its login keeps the header `Authorization`, and our
+key comes in a header of its own.
 """
 
 from __future__ import annotations
@@ -33,7 +42,19 @@ if TYPE_CHECKING:
 
 SYSTEM_STATE: Final = Path("/var/lib/ccproxyd")
 
+KEY_HEADER: Final = "x-litellm-api-key"
+"""Where our key is looked for while `Authorization` is taken."""
+
 _LOOPBACK: Final = {4: "127.0.0.1", 6: "::1"}
+_LARGEST_WINDOW: Final = 1_000_000
+"""The most that Claude Code counts on."""
+_LEAST_TOLD: Final = 100_000
+_ANSWER: Final = 20_000
+_RESERVE: Final = 33_000
+"""What Claude Code keeps free when it compacts: `_ANSWER`, and 13,000 for the compaction."""
+
+Variables = dict[str, str | None]
+"""By name; None for one that must not be set."""
 
 
 @frozen
@@ -47,39 +68,102 @@ class Place:
 
 
 def env(args: Namespace) -> int:
-    place = _running(args) or _configured(args)
-    key = _configured_key(place.config_dir) or read_key(_key_files(args, place))
-    variables = client_variables(place.host, place.port, key, os.environ)
+    variables = variables_at(args, place_of_running(args) or _configured(args))
     if args.json:
         print_json(variables)
     else:
         for name, value in variables.items():
-            print(_ASSIGN[args.shell](name, value))
+            print(_line(args.shell, name, value))
         _say_how(args.shell)
     return 0
 
 
-def client_variables(host: str, port: int, key: str, environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables, for Anthropic's clients and OpenAI's.
+def variables_at(args: Namespace, place: Place) -> Variables:
+    """What a client of the daemon at this place needs, in the environment of this process.
 
-    A proxy that the environment names is not to stand before the daemon, so its host joins
-    NO_PROXY.
+    Raises:
+        CcproxydError: there is no key that it could use.
+    """
+    from ccproxyd.ctl.windows import smallest_window
+
+    loaded = _readable(place.config_dir)
+    key = (loaded and loaded.litellm.master_key) or read_key(_key_files(args, place))
+    window = smallest_window(loaded) if loaded else None
+    tokens = window.tokens if window else None
+    return client_variables(
+        place.host, place.port, key, os.environ, oauth=args.oauth, window=tokens
+    )
+
+
+def client_variables(
+    host: str,
+    port: int,
+    key: str,
+    environ: Mapping[str, str],
+    *,
+    oauth: bool = False,
+    window: int | None = None,
+) -> Variables:
+    """The variables, for Anthropic's clients and OpenAI's, and for Claude Code in particular.
+
+    Args:
+        environ: what the client has in its environment without them.
+        oauth: it stays logged in to its own subscription.
+        window: the smallest one that a conversation can meet, in tokens, if it is known.
 
     >>> client_variables("0.0.0.0", 4000, "sk-1", {})["ANTHROPIC_BASE_URL"]
     'http://127.0.0.1:4000'
     """
+    return {
+        **_addresses(host, port, environ),
+        **(_own_login(key, environ) if oauth else {"ANTHROPIC_AUTH_TOKEN": key}),
+        "OPENAI_API_KEY": key,
+        "ENABLE_TOOL_SEARCH": environ.get("ENABLE_TOOL_SEARCH") or "true",
+        **compaction(window or _LARGEST_WINDOW),
+    }
+
+
+def _addresses(host: str, port: int, environ: Mapping[str, str]) -> Variables:
+    """A proxy that the environment names is not to stand before the daemon: NO_PROXY says so."""
     near = reachable(host)
     url = f"http://{address(near, port)}"
     without = _with_host(environ.get("NO_PROXY") or environ.get("no_proxy") or "", near)
     return {
         "ANTHROPIC_BASE_URL": url,
-        "ANTHROPIC_AUTH_TOKEN": key,
         "OPENAI_BASE_URL": f"{url}/v1",
         "OPENAI_API_BASE": f"{url}/v1",
-        "OPENAI_API_KEY": key,
         "NO_PROXY": without,
         "no_proxy": without,
     }
+
+
+def _own_login(key: str, environ: Mapping[str, str]) -> Variables:
+    """A key in the environment would be taken for the login, so none may be there."""
+    lines = environ.get("ANTHROPIC_CUSTOM_HEADERS", "").splitlines()
+    others = [line for line in lines if line.partition(":")[0].strip().lower() != KEY_HEADER]
+    headers = "\n".join([*filter(str.strip, others), f"{KEY_HEADER}: {key}"])
+    logins = ("ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_API_KEY")
+    unwanted: Variables = {name: None for name in logins if name in environ}
+    return {"ANTHROPIC_CUSTOM_HEADERS": headers, **unwanted}
+
+
+def compaction(window: int) -> Variables:
+    """When Claude Code is to compact a conversation, for a window that it may not know of.
+
+    >>> compaction(128_000)
+    {'CLAUDE_CODE_AUTO_COMPACT_WINDOW': '128000'}
+    >>> compaction(64_000)["CLAUDE_AUTOCOMPACT_PCT_OVERRIDE"]
+    '40'
+    """
+    if window >= _LARGEST_WINDOW:
+        return {}
+    told = max(window, _LEAST_TOLD)
+    variables: Variables = {"CLAUDE_CODE_AUTO_COMPACT_WINDOW": str(told)}
+    if window < told:
+        wanted = max(window - _RESERVE, window // 2)
+        percent = max(wanted * 100 // (told - _ANSWER), 1)
+        variables["CLAUDE_AUTOCOMPACT_PCT_OVERRIDE"] = str(percent)
+    return variables
 
 
 def reachable(host: str) -> str:
@@ -125,7 +209,12 @@ def _key_in(file: Path) -> str | None:
     return key
 
 
-def _running(args: Namespace) -> Place | None:
+def place_of_running(args: Namespace) -> Place | None:
+    """Where the daemon is, if one runs.
+
+    Raises:
+        CcproxydError: it does not say.
+    """
     client = client_of(args)
     try:
         status = Status.from_json(ask(args, "status", client=client))
@@ -150,10 +239,10 @@ def _configured(args: Namespace) -> Place:
     return Place(settings.host, settings.port, config_dir, system=system)
 
 
-def _configured_key(config_dir: Path) -> str | None:
-    """The master key, if the config can be read: a running daemon may go on with an older one."""
+def _readable(config_dir: Path) -> Loaded | None:
+    """The config, if it can be read: a running daemon may go on with an older one."""
     try:
-        return _load(config_dir).litellm.master_key
+        return _load(config_dir)
     except ConfigError:
         return None
 
@@ -202,11 +291,21 @@ _ASSIGN: Final[Mapping[str, Callable[[str, str], str]]] = {
     "powershell": _powershell,
 }
 
+_UNSET: Final[Mapping[str, str]] = {
+    "sh": "unset {}",
+    "fish": "set -e {}",
+    "powershell": "Remove-Item Env:{} -ErrorAction SilentlyContinue",
+}
+
 _USE: Final = {
     "sh": 'eval "$(ccproxyctl env)"',
     "fish": "ccproxyctl env --shell fish | source",
     "powershell": "ccproxyctl env --shell powershell | Out-String | Invoke-Expression",
 }
+
+
+def _line(shell: str, name: str, value: str | None) -> str:
+    return _UNSET[shell].format(name) if value is None else _ASSIGN[shell](name, value)
 
 
 def _say_how(shell: str) -> None:

@@ -169,6 +169,26 @@ def _explain(parser: Parser) -> None:
 
 def _env(parser: Parser) -> None:
     parser.add_argument("--shell", choices=SHELLS, default="sh", help="(default: sh)")
+    _oauth(parser)
+
+
+def _run(parser: Parser) -> None:
+    """All that follows the command is the command's own, whatever it looks like."""
+    _oauth(parser)
+    parser.add_argument(
+        "command",
+        nargs=argparse.REMAINDER,
+        metavar="COMMAND",
+        help="with its own words, such as: claude --continue",
+    )
+
+
+def _oauth(parser: Parser) -> None:
+    parser.add_argument(
+        "--oauth",
+        action="store_true",
+        help="the client stays logged in to its own subscription, which pays",
+    )
 
 
 def _logs(parser: Parser) -> None:
@@ -247,6 +267,7 @@ COMMANDS: Final = (
     Command("logs", "logs", "show what the daemon has logged", _logs),
     Command("check", "check", "say whether the config is good, without a daemon"),
     Command("env", "env", "print what a client needs to use the daemon", _env),
+    Command("run", "run", "run a client that uses the daemon, which is started if need be", _run),
     Command("install", "install", "write the config samples and the service", _install),
     Command("uninstall", "uninstall", "remove the service, and what was never edited", _uninstall),
     Command("completion", "completion", "print the completion script of a shell", _completion),

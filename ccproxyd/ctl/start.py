@@ -40,11 +40,24 @@ def start(args: Namespace) -> int:
     if manager:
         return tell(args, start_service(manager), unit=manager.unit)
     if args.detach:
-        from ccproxyd.ctl.detach import start_detached
-
-        found = start_detached(args, _command_line(args), client)
-        return tell(args, found, after="; see: ccproxyctl logs")
+        return tell(args, _detached(args, client), after="; see: ccproxyctl logs")
     return _in_foreground(args, client)
+
+
+def start_in_background(args: Namespace) -> Status:
+    """What `start` starts, but never in the foreground, and without a word: its status.
+
+    Raises:
+        CcproxydError: it does not serve, and why.
+    """
+    manager = service_for(args)
+    return start_service(manager) if manager else _detached(args, own_client(args))
+
+
+def _detached(args: Namespace, client: Client) -> Status:
+    from ccproxyd.ctl.detach import start_detached
+
+    return start_detached(args, _command_line(args), client)
 
 
 def _running_pid(manager: Manager | None, client: Client) -> int:

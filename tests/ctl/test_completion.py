@@ -184,6 +184,11 @@ def test_bash_offers_files_and_directories_where_they_are_wanted(bash: Offer) ->
     assert bash("--config-dir", "re") == ["reload"]
 
 
+@pytest.mark.parametrize("offer", BOTH, indirect=True)
+def test_a_program_is_offered_for_a_command(offer: Offer) -> None:
+    assert "env" in offer("run", "en")
+
+
 @needs("bash")
 def test_bash_takes_an_option_with_an_equals_sign_for_three_words(bash: Offer) -> None:
     assert bash("stats", "--by", "=") == ["label", "model", "rule"]

@@ -10,7 +10,7 @@ import pytest
 from ccproxyd.control.client import NotPermittedError
 from ccproxyd.control.messages import Listen
 from ccproxyd.ctl import env, main
-from ccproxyd.ctl.env import client_variables, read_key
+from ccproxyd.ctl.env import client_variables, compaction, read_key
 from ccproxyd.ctl.machine import Machine
 from ccproxyd.ctl.service import find
 from ccproxyd.errors import CcproxydError
@@ -59,6 +59,7 @@ def test_a_running_daemon_says_where_it_is(path: Path, capsys: pytest.CaptureFix
         "OPENAI_API_KEY": KEY,
         "NO_PROXY": "127.0.0.1",
         "no_proxy": "127.0.0.1",
+        "ENABLE_TOOL_SEARCH": "true",
     }
 
 
@@ -227,6 +228,98 @@ def test_a_wildcard_is_reached_on_loopback(host: str, url: str) -> None:
 def test_the_daemon_joins_the_hosts_without_a_proxy(environ: dict[str, str], expected: str) -> None:
     found = client_variables("127.0.0.1", 4000, KEY, environ)
     assert found["NO_PROXY"] == found["no_proxy"] == expected
+
+
+# Claude Code
+
+
+def told(config: Path, capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
+    """What `env` says of this config; the daemon is down."""
+    assert main(["--config-dir", str(config), "env", "--json", *words]) == 0
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
+@pytest.mark.usefixtures("state")
+def test_a_smaller_window_on_the_way_is_told(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = MODELS.replace("anthropic/sonnet}", "x/y}, model_info: {max_input_tokens: 128000}")
+    (config / "config.yaml").write_text(small)
+    assert told(config, capsys)["CLAUDE_CODE_AUTO_COMPACT_WINDOW"] == "128000"
+
+
+@pytest.mark.parametrize(
+    ("window", "compacts_at"),
+    [(999_999, 966_999), (200_000, 167_000), (100_000, 67_000), (64_000, 32_000), (20_000, 9_600)],
+)
+def test_a_conversation_is_compacted_before_the_window_is_full(
+    window: int, compacts_at: int
+) -> None:
+    """As Claude Code reckons: of what it is told it leaves room for an answer and a compaction."""
+    found = compaction(window)
+    told = int(found["CLAUDE_CODE_AUTO_COMPACT_WINDOW"] or 0)
+    percent = int(found.get("CLAUDE_AUTOCOMPACT_PCT_OVERRIDE") or 100)
+    assert told >= 100_000
+    usable = told - 20_000
+    assert min(usable * percent // 100, usable - 13_000) == compacts_at
+
+
+def test_the_largest_window_needs_no_word() -> None:
+    assert compaction(1_000_000) == {}
+
+
+@pytest.mark.usefixtures("state")
+def test_a_choice_about_the_search_for_tools_is_respected(
+    config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ENABLE_TOOL_SEARCH", "auto:5")
+    assert told(config, capsys)["ENABLE_TOOL_SEARCH"] == "auto:5"
+
+
+@pytest.mark.usefixtures("state")
+def test_with_a_login_of_its_own_the_client_has_our_key_in_another_header(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = told(config, capsys, "--oauth")
+    assert found["ANTHROPIC_CUSTOM_HEADERS"] == f"x-litellm-api-key: {KEY}"
+    assert "ANTHROPIC_AUTH_TOKEN" not in found
+    assert found["OPENAI_API_KEY"] == KEY
+
+
+@pytest.mark.usefixtures("state")
+def test_headers_of_ones_own_are_kept_and_an_older_key_is_replaced(
+    config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_CUSTOM_HEADERS", "X-Litellm-Api-Key: old\n\nx-team: blue")
+    found = told(config, capsys, "--oauth")
+    assert found["ANTHROPIC_CUSTOM_HEADERS"] == f"x-team: blue\nx-litellm-api-key: {KEY}"
+
+
+@pytest.mark.usefixtures("state")
+def test_a_key_in_the_environment_would_stand_before_the_login(
+    config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-api")
+    assert told(config, capsys, "--oauth")["ANTHROPIC_API_KEY"] is None
+    assert "ANTHROPIC_API_KEY" not in told(config, capsys)
+
+
+@pytest.mark.parametrize(
+    ("shell", "line"),
+    [
+        ("sh", "unset ANTHROPIC_AUTH_TOKEN"),
+        ("fish", "set -e ANTHROPIC_AUTH_TOKEN"),
+        ("powershell", "Remove-Item Env:ANTHROPIC_AUTH_TOKEN -ErrorAction SilentlyContinue"),
+    ],
+)
+@pytest.mark.usefixtures("state", "config")
+def test_each_shell_takes_a_variable_away(
+    shell: str, line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_AUTH_TOKEN", "sk-before")
+    assert main(["env", "--oauth", "--shell", shell]) == 0
+    assert line in capsys.readouterr().out.splitlines()
 
 
 # The shells

@@ -12,6 +12,7 @@ import pytest
 from ccproxyd.control.client import Client
 from ccproxyd.control.status import Listen, Status
 from ccproxyd.ctl import detach, main, serving, start
+from ccproxyd.ctl.parser import parse
 from tests.control.fakes import STATUS, FakeOperations, running_in_thread, short_directory
 from tests.ctl.service.fakes import (
     DOWN,
@@ -181,3 +182,23 @@ def test_a_detached_daemon_tells_where_its_log_is_to_be_seen(
     ]
     said = capsys.readouterr().out
     assert said == "ccproxyd is ready on 127.0.0.1:4000 (pid 4711); see: ccproxyctl logs\n"
+
+
+# In the background, for a command that needs it
+
+
+def test_in_the_background_a_service_goes_before_a_daemon_of_ones_own(
+    systemd: FakePrograms, service_socket: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    systemd.says(STARTING)
+    with running_in_thread(service_socket, FakeOperations()):
+        assert start.start_in_background(parse(["run", "x"])).pid == 4711
+    assert systemd.calls()[-1].endswith(" start ccproxyd.service")
+    assert capsys.readouterr().out == ""
+
+
+def test_in_the_background_without_a_service_it_is_detached(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(detach, "start_detached", lambda *_: STATUS)
+    assert start.start_in_background(parse(["--socket", str(path), "run", "x"])) == STATUS
