@@ -36,7 +36,7 @@ from attrs import frozen
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from ccproxyd.gateway.app import COUNT_IN_THREAD
+from ccproxyd.gateway.counts import IN_THREAD
 from ccproxyd.routing import (
     MatchModelRule,
     MatchToolRule,
@@ -200,7 +200,7 @@ def first_turn(messages: list[Message]) -> tuple[str, list[Measured]]:
 
 def count_in_thread(raw: bytes) -> list[Measured]:
     request = Request(orjson.loads(raw), headers=HEADERS, counter=TokenCounter(), raw=raw)
-    block = milliseconds(lambda: request.counts_within(COUNT_IN_THREAD))
+    block = milliseconds(lambda: request.counts_within(IN_THREAD))
     began = time.perf_counter()
     lag = asyncio.run(worst_lag(lambda: request.token_count))
     seconds = time.perf_counter() - began

@@ -33,6 +33,7 @@ from ccproxyd.gateway.bodies import (
     read_body,
 )
 from ccproxyd.gateway.budgets import within_budget
+from ccproxyd.gateway.counts import IN_THREAD, answer_count
 from ccproxyd.gateway.exchange import Exchange, Send, header_pairs
 from ccproxyd.gateway.hooks.moderation import Asked
 from ccproxyd.gateway.hooks.pipeline import HOOK, Passage, Ways
@@ -50,9 +51,6 @@ from ccproxyd.gateway.table import Table
 from ccproxyd.gateway.websocket import WebSocketExchange
 from ccproxyd.routing import Decision, Request, TokenCounter
 from ccproxyd.telemetry.budgets import Gate
-
-COUNT_IN_THREAD: Final = 20_000
-"""Characters of new text beyond which counting would hold up the other requests (about 2 ms)."""
 
 _LONGEST_NAME: Final = 512
 """Of a model or a label in a header; a client may name whatever it likes."""
@@ -243,7 +241,7 @@ class App:
         began = time.perf_counter()
         if table.router.reads_tokens:
             with contextlib.suppress(CcproxydError):  # the rules will meet it again, and report it
-                if not request.counts_within(COUNT_IN_THREAD):
+                if not request.counts_within(IN_THREAD):
                     await asyncio.to_thread(lambda: request.token_count)
         decision = table.router.decide(request, time.monotonic())
         report.decided(decision, began)
@@ -265,6 +263,15 @@ class App:
             await _dropped(carrying)
 
     async def _travel(self, exchange: Exchange, plan: Plan, report: Report) -> None:
+        async def ask(exchange: Exchange) -> None:
+            await self._by_a_lane(exchange, plan, report)
+
+        if plan.to_count is None:
+            await ask(exchange)
+        else:
+            await answer_count(exchange, plan.to_count, ask, report, self.log)
+
+    async def _by_a_lane(self, exchange: Exchange, plan: Plan, report: Report) -> None:
         if plan.errand is None or not await self._directly(exchange, plan.errand, report):
             exchange.lane = report.lane = LITELLM
             await self.lane.carry(exchange, plan.order(), report)

@@ -6,8 +6,9 @@ stream needs. A client that reads nothing at all is dropped by `server`.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from ccproxyd.gateway.bodies import Receive
 from ccproxyd.gateway.paths import Dialect, dialect_of
@@ -33,7 +34,7 @@ class Exchange:
             name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
         }
         self.receive = receive
-        self._send = send
+        self.send = send
         self.extra: Pairs = []
         self.lane = ""
         """The lane that answers, once there is one."""
@@ -52,16 +53,22 @@ class Exchange:
         self.header_pairs = [*others, (raw, value.encode("latin-1"))]
         self.headers[name] = value
 
+    def aside(self, send: Send) -> Self:
+        """The same request, with its answer going elsewhere; its extra headers are shared."""
+        twin = copy.copy(self)
+        twin.send = send
+        return twin
+
     async def start(self, status: int, headers: Pairs) -> None:
         self.started = True
         lane = header_pairs([("x-ccproxy-lane", self.lane)]) if self.lane else []
         last = _CLOSE if self.is_last() else []
         pairs = [*headers, *self.extra, *lane, *last]
-        await self._send({"type": "http.response.start", "status": status, "headers": pairs})
+        await self.send({"type": "http.response.start", "status": status, "headers": pairs})
 
     async def write(self, piece: bytes, *, more: bool = True) -> None:
         """Hand a piece to the client, when it has taken the ones before."""
-        await self._send({"type": "http.response.body", "body": piece, "more_body": more})
+        await self.send({"type": "http.response.body", "body": piece, "more_body": more})
 
     async def end(self) -> None:
         await self.write(b"", more=False)

@@ -23,7 +23,8 @@ from ccproxyd.gateway.lanes.litellm import Order
 from ccproxyd.gateway.paths import counts_tokens
 from ccproxyd.gateway.table import Table
 from ccproxyd.routing import Decision, Request
-from ccproxyd.routing.adapt import Adapted, adapt
+from ccproxyd.routing.adapt import Adapted, adapt, strip_for_others
+from ccproxyd.routing.families import takes_anthropics
 from ccproxyd.routing.kinds import kind_of
 from ccproxyd.telemetry.usage import Usage
 
@@ -39,6 +40,8 @@ class Plan:
 
     order: Callable[[], Order]
     errand: Errand | None = None
+    to_count: Request | None = None
+    """The request whose tokens are asked for, where that is all."""
 
 
 def plan_as_it_is(exchange: Exchange, table: Table, raw: bytes) -> Plan:
@@ -57,25 +60,23 @@ def plan_route(
 ) -> Plan:
     """For a request whose route is decided; `notes` are what hooks have told each other."""
 
+    counted = request if counts_tokens(exchange.path) else None
+
     def order() -> Order:
-        body = _body_for_litellm(exchange, request, raw, decision)
+        body = _body_for_litellm(table, request, raw, decision)
         return order_for(exchange, table, body, decision, request_id, notes)
 
     choice = choice_for(table, request, decision)
     if choice.endpoint is None:
-        return Plan(order)
-    return Plan(order, _errand(table, request, raw, decision, choice, choice.endpoint))
+        return Plan(order, to_count=counted)
+    errand = _errand(table, request, raw, decision, choice, choice.endpoint)
+    return Plan(order, errand, counted)
 
 
-def _body_for_litellm(
-    exchange: Exchange, request: Request, raw: bytes, decision: Decision
-) -> bytes:
-    """LiteLLM runs no hook on a count: there the decision is written into the body.
-
-    And it fails on a stream of what cannot stream, which providers just answer.
-    """
-    if counts_tokens(exchange.path) and decision.label != request.requested_model:
-        return with_model(request.body, decision.label)
+def _body_for_litellm(table: Table, request: Request, raw: bytes, decision: Decision) -> bytes:
+    """LiteLLM fails on a stream of what cannot stream, which providers just answer."""
+    if counts_tokens(request.path):
+        return _to_be_counted(table, request, raw, decision)
     if request.stream and not kind_of(request.call_type).streams:
         return without(request.body, "stream")
     return raw
@@ -105,6 +106,17 @@ def order_for(
     )
 
 
+def _to_be_counted(table: Table, request: Request, raw: bytes, decision: Decision) -> bytes:
+    """LiteLLM runs no hook on a count, so that label and body must be right when it gets them."""
+    body = cast("dict[str, Any]", request.body)
+    if takes_anthropics(table.provider_of(decision.label), decision.model):
+        adapted = adapt(body, requested_model=request.requested_model, model=decision.model)
+    else:
+        adapted = strip_for_others(body, decision.model)
+    unchanged = adapted.body is body and decision.label == request.requested_model
+    return raw if unchanged else with_model(adapted.body, decision.label)
+
+
 def _handed_over(decision: Decision, request_id: str, notes: Mapping[str, Any]) -> dict[str, Any]:
     told = {
         "label": decision.label,
@@ -128,15 +140,16 @@ def _errand(
     adapted = _adapted(request, endpoint, model)
     unchanged = adapted.body is request.body and request.requested_model == model
     token = None if endpoint.key else table.lent(decision.label, request.headers)
+    counts = counts_tokens(request.path)
     return Errand(
         endpoint=endpoint,
         body=raw if unchanged else with_model(adapted.body, model),
         label=decision.label,
-        path_end=_COUNT_TOKENS if request.path.endswith(_COUNT_TOKENS) else "",
+        path_end=_COUNT_TOKENS if counts else "",
         betas=adapted.betas if adapted.changes else None,
         token=token,
         timeouts=_patience(table.settings.timeouts, request, endpoint),
-        falls_back=choice.falls_back,
+        falls_back=choice.falls_back and not counts,
         cost=_cost_of(table, request, decision),
     )
 

@@ -132,6 +132,13 @@ class Table:
         target = self.models.target_of(label)
         return self.lanes[target.name] if target else _UNKNOWN
 
+    def provider_of(self, label: str) -> str | None:
+        """That of the label's first deployment, as LiteLLM calls it."""
+        target = self.models.target_of(label)
+        named = (one for one in self.deployments if target and one.model_name == target.name)
+        first = next(named, None)
+        return provider_of(first) if first else None
+
     def lent(self, label: str, headers: Mapping[str, str]) -> str | None:
         """The client's own credential that may go along with its request to this label.
 

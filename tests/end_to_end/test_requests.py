@@ -137,6 +137,16 @@ def test_tokens_are_counted_for_the_label_that_the_request_would_get(
     assert asked[-1].model == "mock-background"
 
 
+@pytest.mark.parametrize("model", ["claude-opus-4-8", "gpt"])
+@pytest.mark.parametrize("status", [401, 403, 404, 429, 500, 529])
+def test_a_count_does_not_fail_with_the_provider(daemon: Daemon, status: int, model: str) -> None:
+    body = message_body(f"@@status={status}@@", model=model)
+    answer = daemon.client.post("/v1/messages/count_tokens", json=body)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["input_tokens"] > 0
+    assert answer.headers["x-ccproxy-token-count"] == "estimate"
+
+
 @pytest.mark.parametrize(
     "headers",
     [

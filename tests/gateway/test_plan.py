@@ -119,6 +119,36 @@ def test_a_count_through_litellm_asks_for_the_label(table: Table) -> None:
     assert orjson.loads(order.body) == {"model": "gemini"}
 
 
+COUNT = "/v1/messages/count_tokens"
+ADAPTIVE = {"type": "adaptive"}
+MARKED = [{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}]
+
+
+def counted(tmp_path: Any, label: str, **more: Any) -> Any:
+    """What LiteLLM is asked to count of a request for Opus that goes to a label."""
+    models = MODELS.replace("{model: gemini/pro", "{model: gemini/pro, rpm: 1")
+    table = build_table(write_config(tmp_path, "ccproxy: {rules: []}", models))
+    raw = orjson.dumps({"model": "claude-opus-4-8", "messages": HI, **more})
+    request = Request(orjson.loads(raw), path=COUNT)
+    model = table.models.target_of(label).models[0]  # type: ignore[union-attr]
+    decision = Decision(label, "r", model.replace("*", "haiku-4-5"), "", "claude-opus-4-8")
+    plan = plan_route(Call(path=COUNT, body=raw).exchange(), table, request, raw, decision, "r")
+    assert plan.to_count is request
+    return orjson.loads(plan.order().body)
+
+
+def test_what_is_counted_is_what_the_model_would_get(tmp_path: Any) -> None:
+    body = counted(tmp_path, "claude-haiku-4-5", thinking=ADAPTIVE, system=MARKED)
+    assert (body["model"], body["thinking"]["type"]) == ("claude-haiku-4-5", "enabled")
+    assert body["system"] == MARKED
+
+
+def test_nothing_of_anthropics_own_is_counted_elsewhere(tmp_path: Any) -> None:
+    body = counted(tmp_path, "gemini", system=MARKED, metadata={"user_id": "me"})
+    system = [{"type": "text", "text": "Be brief."}]
+    assert body == {"model": "gemini", "messages": HI, "system": system}
+
+
 def test_the_choice_is_told_with_its_reason(table: Table) -> None:
     request = Request({"model": "chat"}, path="/v1/messages")
     choice = choice_for(table, request, table.router.decide(request))
