@@ -23,9 +23,9 @@ from ccproxyd.config.fields import Fields
 
 Entry = Mapping[str, Any]
 
-_KEYS_OF_A_PROVIDER: Final = ("api_key", "litellm_credential_name")
+KEYS_OF_A_PROVIDER: Final = ("api_key", "litellm_credential_name")
 _OWN_PROVIDER: Final = frozenset(
-    {"api_base", "base_url", "custom_llm_provider", "mock_response", *_KEYS_OF_A_PROVIDER}
+    {"api_base", "base_url", "custom_llm_provider", "mock_response", *KEYS_OF_A_PROVIDER}
 )
 
 
@@ -77,7 +77,7 @@ def _deployment(entry: Any, environ: Mapping[str, str], path: str) -> Deployment
         model_name=model_name,
         model=params.text("model"),
         api_base=params.value("api_base") or params.value("base_url"),
-        has_key=any(params.value(key) for key in _KEYS_OF_A_PROVIDER),
+        has_key=any(params.value(key) for key in KEYS_OF_A_PROVIDER),
         path=path,
         params=_looked_up(fields.value("litellm_params"), environ),
         info=_looked_up(fields.value("model_info") or {}, environ),

@@ -65,8 +65,6 @@ class Table:
     deployments: tuple[Deployment, ...]
     environ: Mapping[str, str]
     clients_belong_to_litellm: bool
-    falls_back: bool
-    """LiteLLM may send a request to another label than ours."""
     _tariffs: dict[tuple[str, str, str], Tariff] = field(factory=dict, init=False, repr=False)
 
     @classmethod
@@ -104,7 +102,6 @@ class Table:
             deployments=loaded.litellm.deployments,
             environ=provider_environ(loaded, os.environ),
             clients_belong_to_litellm=loaded.litellm.database,
-            falls_back=_falls_back(loaded.documents["litellm"]),
         )
 
     @property
@@ -143,13 +140,13 @@ class Table:
         """The client's own credential that may go along with its request to this label.
 
         That is a subscription token where `forward_oauth` is on, or a key for Anthropic's API where
-        `forward_apikey` is. LiteLLM sends either wherever the deployment points, in place of the
-        deployment's own key. So it goes only where no key is configured, and where every
-        deployment that the request could reach is Anthropic's own address. A key that opens our
-        port is ours, whatever it looks like, and goes nowhere.
+        `forward_apikey` is. It goes only where every deployment of the label is Anthropic's own
+        address and has no key. If LiteLLM falls back to another label, the worker takes care that
+        it goes no further. A key that opens our port is ours, whatever it looks like, and goes
+        nowhere.
         """
         found = self._own_token(headers) or self._own_key(headers)
-        return found if found and self._reaches_anthropic_alone(label) else None
+        return found if found and self._is_anthropics_own(label) else None
 
     def _own_token(self, headers: Mapping[str, str]) -> str | None:
         return subscription_token(headers) if self.settings.has_hook("forward_oauth") else None
@@ -160,13 +157,9 @@ class Table:
         key = anthropic_key(headers)
         return None if key is None or self.keyring.opens_for([key]) else key
 
-    def _reaches_anthropic_alone(self, label: str) -> bool:
+    def _is_anthropics_own(self, label: str) -> bool:
         target = self.models.target_of(label)
-        if target is None:
-            return False
-        reached = [
-            one for one in self.deployments if self.falls_back or one.model_name == target.name
-        ]
+        reached = [one for one in self.deployments if target and one.model_name == target.name]
         return bool(reached) and all(map(self._is_anthropic, reached))
 
     def _is_anthropic(self, deployment: Deployment) -> bool:
@@ -186,12 +179,6 @@ def with_modes(
     known = {name: tuple(sorted(found)) for name, found in modes.items()}
     targets = (evolve(one, modes=known.get(one.name, ())) for one in routing.targets)
     return evolve(routing, targets=tuple(targets))
-
-
-def _falls_back(document: Mapping[str, Any]) -> bool:
-    sections = [document.get(name) for name in ("litellm_settings", "router_settings")]
-    settings = [item for one in sections if isinstance(one, dict) for item in one.items()]
-    return any(name.endswith("fallbacks") and value for name, value in settings)
 
 
 def _pass_through(document: Mapping[str, Any]) -> list[str]:

@@ -14,8 +14,9 @@ each attempt anew, out of what the client sent:
                                           Anthropic's business
 
 That goes for requests of `/v1/messages`. For all requests it holds that the client's own credential
-goes to Anthropic's own address and nowhere else: LiteLLM would have a subscription token override
-the key of any deployment that it calls `anthropic`, and take a key along to every fallback.
+goes to Anthropic's own address, where no key is configured, and nowhere else: LiteLLM would have a
+subscription token override the key of any deployment that it calls `anthropic`, wherever that is,
+and take a key along to every fallback.
 
 LiteLLM hands the parameters of a call to us by name, the body's fields among its own. They are a
 shallow copy: nothing in them is mutated, since the next attempt begins with the same ones.
@@ -28,6 +29,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
+from ccproxyd.config.deployments import KEYS_OF_A_PROVIDER
 from ccproxyd.config.lanes import anthropic_base, is_anthropics_own
 from ccproxyd.routing import Request
 from ccproxyd.routing.adapt import Adapted, adapt, strip_for_others
@@ -71,14 +73,15 @@ def provider_of(call: Call) -> str:
 
 
 def _with_credential(call: Call, key: str | None, environ: Mapping[str, str]) -> dict[str, Any]:
-    if not _is_anthropics_own(call, environ):
+    if not _may_have_it(call, environ):
         return _with_scoped(call, [_without(one, _CREDENTIAL) for one in _scoped(call)])
-    return {**call, "api_key": key} if key and not call.get("api_key") else dict(call)
+    return {**call, "api_key": key} if key else dict(call)
 
 
-def _is_anthropics_own(call: Call, environ: Mapping[str, str]) -> bool:
+def _may_have_it(call: Call, environ: Mapping[str, str]) -> bool:
     base = anthropic_base(call.get("api_base") or call.get("base_url"), environ)
-    return provider_of(call) == ANTHROPIC and is_anthropics_own(base)
+    has_key = any(call.get(name) for name in KEYS_OF_A_PROVIDER)
+    return provider_of(call) == ANTHROPIC and is_anthropics_own(base) and not has_key
 
 
 # The body

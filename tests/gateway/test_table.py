@@ -102,11 +102,10 @@ def test_one_deployment_elsewhere_is_enough_to_keep_it(tmp_path):
 
 
 @pytest.mark.parametrize("section", ["litellm_settings", "router_settings"])
-@pytest.mark.parametrize("name", ["fallbacks", "context_window_fallbacks"])
-def test_a_fallback_to_elsewhere_keeps_it(tmp_path, section, name):
-    more = f"{section}: {{{name}: [{{own: [other]}}]}}"
-    assert not lends(tmp_path, ("own", ANTHROPIC), ("other", ELSEWHERE), more=more)
-    assert lends(tmp_path, ("own", ANTHROPIC), ("other", ANTHROPIC), more=more)
+def test_what_litellm_falls_back_to_is_the_workers_to_judge(tmp_path, section):
+    more = f"{section}: {{fallbacks: [{{own: [other]}}]}}"
+    assert lends(tmp_path, ("own", ANTHROPIC), ("other", ELSEWHERE), more=more)
+    assert not lends(tmp_path, ("own", ELSEWHERE), ("other", ANTHROPIC), more=more)
 
 
 def test_an_address_of_the_environment_counts(tmp_path, monkeypatch):

@@ -223,8 +223,12 @@ def test_a_credential_goes_to_anthropics_own_address_alone(
     assert (fitted.get("api_key") == KEY) is goes
 
 
-def test_a_deployments_own_key_stays(fit):
-    assert fit(a_call(api_key="configured"), key=KEY)["api_key"] == "configured"
+@pytest.mark.parametrize("name", ["api_key", "litellm_credential_name"])
+def test_a_deployments_own_key_stays(fit, name):
+    fitted = fit(a_call(api_base=None, **{name: "configured"}), key=KEY)
+    assert fitted[name] == "configured"
+    assert "authorization" not in headers_for("anthropic", fitted)
+    assert KEY not in repr(fitted)
 
 
 def test_another_kind_of_call_keeps_its_body(fit):

@@ -1,4 +1,4 @@
-"""A certificate of 127.0.0.1's that only its own file vouches for."""
+"""A certificate that only its own file vouches for."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 
-def write_authority(directory: Path) -> tuple[Path, ssl.SSLContext]:
-    """The file to trust, and what a server needs that is to be trusted."""
+def write_authority(directory: Path, host: str = "") -> tuple[Path, ssl.SSLContext]:
+    """The file to trust, and what a server needs to be trusted as 127.0.0.1 and as this host."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a provider")])
-    names = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    also = [x509.DNSName(host)] if host else []
+    names = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1")), *also])
     now = datetime.datetime.now(datetime.UTC)
     certificate = (
         x509.CertificateBuilder()
