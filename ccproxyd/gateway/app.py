@@ -115,7 +115,7 @@ class App:
         _check_path(exchange.path)
         _check_key(exchange, table)
         if carriage is Carriage.ANSWERED and not table.clients_belong_to_litellm:
-            models = list_models(table.routing, exchange.path, exchange.dialect)
+            models = list_models(table.routing, exchange.path, exchange.query, exchange.dialect)
             return await exchange.reply(models)
         if carriage is Carriage.CLOSED:
             raise ProxyError(f"{exchange.method} {exchange.path} is not served here", code=404)
