@@ -5,7 +5,12 @@ from pathlib import Path
 import pytest
 
 from ccproxyd.config import samples
+from ccproxyd.config.imports import build_parts
+from ccproxyd.config.load import load
 from ccproxyd.errors import CcproxydError
+from ccproxyd.routing import Request, Router, TokenCounter
+from ccproxyd.routing.families import is_same_model
+from tests.support.shapes import OPUS, Shape, long_conversation, shape
 
 
 def test_in_a_checkout_the_samples_are_beside_the_package() -> None:
@@ -50,3 +55,41 @@ def test_without_samples_the_installation_is_said_to_be_incomplete(
     monkeypatch.setattr(samples, "_PACKAGE", tmp_path / "ccproxyd")
     with pytest.raises(CcproxydError, match=r"^cannot find the sample configs: .*; reinstall$"):
         samples.samples_directory()
+
+
+# What the sample config does with requests of the shape of real ones
+
+
+@pytest.fixture(scope="module")
+def router() -> Router:
+    directory = samples.samples_directory()
+    loaded = load(directory, {"ANTHROPIC_API_KEY": "k"})
+    return Router(build_parts(loaded, directory).routing)
+
+
+def routed(router: Router, one: Shape, **changes: object) -> tuple[str, str]:
+    """The label and the model of a request."""
+    body = {**one.body, **changes}
+    request = Request(body, headers=one.headers, path=one.path, counter=TokenCounter())
+    decision = router.decide(request)
+    return decision.label, decision.model
+
+
+@pytest.mark.parametrize("name", ["auto-02", "compact-01", "simple-01", "plan-02", "err-cut-02"])
+@pytest.mark.parametrize("long", [False, True], ids=["short", "long"])
+def test_what_must_not_be_done_by_a_weaker_model_is_not(
+    router: Router, name: str, long: bool
+) -> None:
+    """Auto mode's check of a command, and a compaction, above all."""
+    one = shape(name)
+    assert one.body["model"] == OPUS
+    more = long_conversation(400_000, 20) if long else []
+    label, model = routed(router, one, messages=[*more, *one.body["messages"]])
+    assert is_same_model(model, OPUS)
+    assert (label == "token_count") is long
+
+
+def test_what_asks_for_a_small_model_gets_it_however_long_it_is(router: Router) -> None:
+    explorer = shape("task-explore-02")
+    assert routed(router, explorer)[0] == "background"
+    assert routed(router, explorer, messages=long_conversation(400_000, 20))[0] == "background"

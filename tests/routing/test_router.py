@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from ccproxyd.errors import ProxyError
 from ccproxyd.routing import (
@@ -456,6 +457,39 @@ def test_a_held_conversation_is_explained(sticky: Router) -> None:
     explained = sticky.explain(turn(5, "high"))
     assert explained.outcomes[0].matched
     assert explained.decision == sticky.decide(turn(5, "high"))
+
+
+# -- the same request again
+
+
+def again(request: Request) -> Request:
+    """A client whose stream was cut sends it once more, and wants the answer whole."""
+    body = {name: value for name, value in request.body.items() if name != "stream"}
+    headers = {**request.headers, "x-stainless-timeout": "300"}
+    return Request(body, headers=headers, path=request.path, counter=TokenCounter())
+
+
+@pytest.mark.parametrize("name", CONVERSING)
+@pytest.mark.parametrize("is_sticky", [True, False], ids=["sticky", "plain"])
+def test_a_resend_after_a_cut_stream_goes_to_the_same_model(name: str, is_sticky: bool) -> None:
+    rules = tuple(evolve(one, sticky=is_sticky) for one in SAMPLE_RULES)
+    router = Router(evolve(SAMPLE, rules=rules))
+    made = shape(name)
+    first = Request(made.body, headers=made.headers, path=made.path, counter=TokenCounter())
+    decided = router.decide(first, now=0)
+    second = router.decide(again(first), now=30)
+    assert (second.label, second.model, second.rule) == (
+        decided.label,
+        decided.model,
+        decided.rule,
+    )
+
+
+def test_so_does_one_that_only_stickiness_holds(sticky: Router) -> None:
+    sticky.decide(turn(3, "xhigh"), now=0)
+    held = turn(5, "high")
+    assert sticky.decide(held, now=10).label == "think"
+    assert sticky.decide(again(held), now=20).label == "think"
 
 
 # -- explaining

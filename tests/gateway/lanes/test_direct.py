@@ -178,6 +178,24 @@ async def test_a_chat_goes_to_openai_with_its_own_key_and_nothing_of_anthropics(
         assert not absent & set(seen.headers)
 
 
+@pytest.mark.parametrize("sticky", [True, False])
+async def test_a_resend_after_a_cut_stream_asks_the_same_model(tmp_path, sticky):
+    rule = orjson.dumps({"label": "think", "rule": "ThinkingRule", "sticky": sticky}).decode()
+    ours = f"ccproxy: {{lanes: {{direct: auto}}, rules: [{rule}]}}"
+    of_a_session = {"x-claude-code-session-id": "7"}
+    async with opened(tmp_path, ours=ours) as (house, provider):
+        for thinking in (THINKING, None):
+            more = {"thinking": thinking} if thinking else {}
+            streamed = asking("default", prompt="@@cut=2@@", stream=True, **more)
+            cut = await asked(house.app, streamed, headers=of_a_session)
+            assert (cut.status, cut.complete) == (200, False)
+            whole = await asked(house.app, asking("default", **more), headers=of_a_session)
+            assert whole.status == 200
+        models = [one.model for one in provider.requests]
+        other = "claude-opus-4-8" if sticky else "claude-sonnet-5"
+        assert models == ["claude-opus-4-8"] * 2 + [other] * 2
+
+
 async def test_tokens_are_counted_by_the_provider_for_the_routed_model(tmp_path):
     async with opened(tmp_path) as (house, provider):
         body = asking("claude-haiku-4-5", thinking=THINKING)
