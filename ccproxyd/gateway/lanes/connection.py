@@ -33,6 +33,7 @@ HIGH_WATER_BYTES: Final = 512 * 1024
 _TIMER_SLACK: Final = 0.002
 """The loop's timers are good for a millisecond."""
 _BODYLESS: Final = frozenset({204, 304})
+_MAY_BE_EMPTY: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
 
 class HungUpError(ConnectionError):
@@ -71,23 +72,25 @@ class Connection(asyncio.Protocol):
 
     # -- for whoever asks
 
-    def ask(self, head: bytes, body: bytes, *, without_body: bool = False) -> None:
-        """Send a request; `without_body` where its answer has none, whatever it says."""
-        self._forget()
-        self._busy, self._without_body = True, without_body
-        self._transport.writelines((head, body) if body else (head,))
+    async def asked(
+        self, head: bytes, body: bytes, deadline: float, *, without_body: bool = False
+    ) -> None:
+        """Send a request and wait for the head of its answer, or let go of the connection.
 
-    async def begun(self, deadline: float) -> None:
-        """Wait for the head of the answer.
+        `without_body` is for a request whose answer has none, whatever it says.
 
         Raises:
-            HungUpError: there will be none.
+            HungUpError: there will be no answer.
             TimeoutError: the loop's clock has come to the deadline.
         """
-        while not self._has_head:
-            if self._error is not None:
-                raise self._error
-            await self._news(deadline)
+        self._forget()
+        self._busy, self._without_body = True, without_body
+        try:
+            self._transport.writelines((head, body) if body else (head,))
+            await self._begun(deadline)
+        except BaseException:
+            self.let_go()
+            raise
 
     async def read(self, deadline: float) -> bytes:
         """What has come of the body, when something has; nothing at its end.
@@ -140,6 +143,12 @@ class Connection(asyncio.Protocol):
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     # -- waiting
+
+    async def _begun(self, deadline: float) -> None:
+        while not self._has_head:
+            if self._error is not None:
+                raise self._error
+            await self._news(deadline)
 
     async def _news(self, deadline: float) -> None:
         self._waiter = self._loop.create_future()
@@ -230,10 +239,9 @@ class Connection(asyncio.Protocol):
             self.headers = []
             return
         self._has_head, self.status = True, status
-        if self._without_body or status in _BODYLESS:
-            # The parser may wait for a body all the same.
-            self._complete = self._spoilt = True
-        else:
+        if self._without_body:
+            self._complete = self._spoilt = True  # the parser may wait for a body all the same
+        elif status not in _BODYLESS:
             self._until_close = not any(map(_tells_the_end, self.headers))
 
     def on_body(self, piece: bytes) -> None:
@@ -245,6 +253,26 @@ class Connection(asyncio.Protocol):
         if not self._is_interim:
             self._complete = True
             self._spoilt = self._spoilt or not self._parser.should_keep_alive()
+
+
+def request_head(method: str, target: str, host: str, headers: Pairs, body: bytes) -> bytes:
+    r"""The head of a request with this body.
+
+    >>> request_head("GET", "/a?b", "lan", [(b"x-a", b"1")], b"")
+    b'GET /a?b HTTP/1.1\r\nhost: lan\r\nx-a: 1\r\n\r\n'
+
+    Raises:
+        ValueError: something in it, such as a key of the config's, would end its line.
+    """
+    lines = [f"{method} {target} HTTP/1.1".encode("latin-1"), f"host: {host}".encode("latin-1")]
+    lines += [b"%b: %b" % pair for pair in headers]
+    if body or method not in _MAY_BE_EMPTY:
+        lines.append(b"content-length: %d" % len(body))
+    said = b"\r\n".join(lines)
+    breaks = len(lines) - 1
+    if said.count(b"\n") != breaks or said.count(b"\r") != breaks or b"\0" in said:
+        raise ValueError("a line break in a header")
+    return said + b"\r\n\r\n"
 
 
 def _tells_the_end(header: tuple[bytes, bytes]) -> bool:

@@ -40,7 +40,7 @@ from ccproxyd.gateway.lanes.answers import (
     pass_on,
     too_late,
 )
-from ccproxyd.gateway.lanes.connection import Connection, HungUpError
+from ccproxyd.gateway.lanes.connection import Connection, HungUpError, request_head
 from ccproxyd.gateway.lanes.fetched import Fetched
 from ccproxyd.gateway.lanes.upstream import Origin, Upstream
 from ccproxyd.gateway.report import Report
@@ -116,17 +116,16 @@ class DirectLane:
         place = place_of(url)
         if place is None or errand.endpoint.proxy:
             return await self._reached_by_aiohttp(exchange, errand, url)
-        headers = headers_for(exchange, errand)
-        head = _head(exchange.method, place, headers, errand.body)
         origin = Origin(place.host, place.port, place.is_tls, errand.endpoint.verify)
+        headers = headers_for(exchange, errand)
+        head = request_head(exchange.method, place.target, place.name, headers, errand.body)
         connection = self._upstream.kept(origin) or await self._connected(origin, errand)
         try:
             return await _asked(connection, head, exchange, errand)
         except HungUpError:
             if connection.has_spoken:
                 raise
-            connection = await self._connected(origin, errand)
-            return await _asked(connection, head, exchange, errand)
+        return await _asked(await self._connected(origin, errand), head, exchange, errand)
 
     async def _connected(self, origin: Origin, errand: Errand) -> Connection:
         async with in_time(errand.timeouts):
@@ -165,14 +164,9 @@ _FAILURES: Final = (UpstreamTimeout, aiohttp.ClientError, OSError, ValueError)
 async def _asked(
     connection: Connection, head: bytes, exchange: Exchange, errand: Errand
 ) -> Connection:
-    """Send the request, and wait for the head of its answer."""
+    """The connection, with the head of the answer on it."""
     deadline = asyncio.get_running_loop().time() + errand.timeouts.first_byte
-    try:
-        connection.ask(head, errand.body, without_body=exchange.method == "HEAD")
-        await connection.begun(deadline)
-    except BaseException:
-        connection.let_go()
-        raise
+    await connection.asked(head, errand.body, deadline, without_body=exchange.method == "HEAD")
     return connection
 
 
@@ -239,20 +233,6 @@ def place_of(url: str) -> Place | None:
     number = int(port) if port else usual
     name = host if number == usual else f"{host}:{number}"
     return Place(host, number, scheme == "https", name, target)
-
-
-def _head(method: str, place: Place, headers: Pairs, body: bytes) -> bytes:
-    """
-    Raises:
-        ValueError: something of the config's, such as a key, cannot stand in a header.
-    """
-    start = f"{method} {place.target} HTTP/1.1\r\nhost: {place.name}\r\n".encode("ascii")
-    lines = [b"%b: %b\r\n" % pair for pair in headers]
-    lines.append(b"content-length: %d\r\n\r\n" % len(body))
-    said = b"".join(lines)
-    if said.count(b"\n") != len(lines) + 1 or said.count(b"\r") != len(lines) + 1 or b"\0" in said:
-        raise ValueError("a header with a line break")
-    return start + said
 
 
 def headers_for(exchange: Exchange, errand: Errand) -> Pairs:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 import aiohttp
@@ -27,10 +27,10 @@ from ccproxyd.gateway.auth import (
     without_key,
     without_keys,
 )
-from ccproxyd.gateway.exchange import Exchange, header_pairs
-from ccproxyd.gateway.lanes.answers import NOT_SENT, check_key, in_time, opened, pass_on
-from ccproxyd.gateway.lanes.connection import HungUpError
-from ccproxyd.gateway.lanes.fetched import Fetched
+from ccproxyd.gateway.exchange import Exchange, Pairs, header_pairs
+from ccproxyd.gateway.lanes.answers import NOT_SENT, check_key, opened, pass_on, too_late
+from ccproxyd.gateway.lanes.connection import Connection, HungUpError, request_head
+from ccproxyd.gateway.lanes.upstream import Origin, UnreachableError, Upstream
 from ccproxyd.gateway.pool import WAIT_SECONDS, Pool, Seat
 from ccproxyd.gateway.report import Report
 from ccproxyd.gateway.websocket import WebSocketExchange
@@ -38,6 +38,7 @@ from ccproxyd.gateway.websocket import WebSocketExchange
 RESENDS: Final = 2
 DECISION_HEADER: Final = "x-ccproxy-decision"
 
+_HOST: Final = "worker"
 _TIMEOUTS: Final = Timeouts()
 
 Log = Callable[..., None]
@@ -69,12 +70,16 @@ class _RefusedError(Exception):
 
 
 class LiteLLMLane:
-    """Sends orders to the pool's workers; one keep-alive session a worker."""
+    """Sends orders to the pool's workers."""
 
     def __init__(self, pool: Pool, log: Log) -> None:
         self._pool = pool
         self._log = log
+        self._upstream = Upstream()
+        self._origins: dict[str, Origin] = {}
+        """By the workers' names."""
         self._sessions: dict[str, aiohttp.ClientSession] = {}
+        """The same for WebSockets, which aiohttp speaks."""
 
     async def carry(self, exchange: Exchange, order: Order, report: Report) -> None:
         """One request there and back.
@@ -114,42 +119,44 @@ class LiteLLMLane:
         )
 
     async def _through(self, seat: Seat, exchange: Exchange, order: Order, report: Report) -> None:
-        async with _from_worker(order):
-            response = await self._send(seat, exchange, order)
-        incoming = Fetched(response)
+        with _from_worker(order):
+            incoming = await self._asked(seat, exchange, order)
         try:
             is_ours = order.token is None and not order.client_keys
-            check_key(response.status, order.label, is_ours=is_ours)
-            async with _from_worker(order):
+            check_key(incoming.status, order.label, is_ours=is_ours)
+            with _from_worker(order):
                 answer = await opened(incoming, order.timeouts)
-            if fallback := taken_fallback(response.headers):
+            if fallback := taken_fallback(incoming.headers):
                 report.fallback = fallback
                 exchange.extra += header_pairs([("x-ccproxy-fallback", fallback)])
             await pass_on(answer, exchange, report, "the worker")
         finally:
             incoming.let_go()
 
-    async def _send(self, seat: Seat, exchange: Exchange, order: Order) -> aiohttp.ClientResponse:
-        return await self._session(seat).request(
-            exchange.method,
-            _url(exchange, order),
-            headers=_headers(exchange, order, seat),
-            data=order.body or None,
-            allow_redirects=False,
-        )
+    async def _asked(self, seat: Seat, exchange: Exchange, order: Order) -> Connection:
+        """A connection with the head of the answer on it."""
+        deadline = asyncio.get_running_loop().time() + order.timeouts.first_byte
+        origin = self._origins.setdefault(seat.address.name, Origin(path=seat.address.socket))
+        connection = self._upstream.kept(origin) or await self._upstream.connect(origin)
+        headers = header_pairs(_headers(exchange, order, seat))
+        target = _target(exchange, order)
+        head = request_head(exchange.method, target, _HOST, headers, order.body)
+        await connection.asked(head, order.body, deadline, without_body=exchange.method == "HEAD")
+        return connection
 
     async def _converse(
         self, seat: Seat, exchange: WebSocketExchange, order: Order, report: Report
     ) -> None:
         protocols = exchange.protocols if order.client_keys else without_keys(exchange.protocols)
         try:
-            async with _from_worker(order):
-                worker = await self._session(seat).ws_connect(
-                    _url(exchange, order),
-                    headers=_headers(exchange, order, seat),
-                    protocols=protocols,
-                    max_msg_size=0,
-                )
+            with _from_worker(order):
+                async with asyncio.timeout(order.timeouts.first_byte):
+                    worker = await self._session(seat).ws_connect(
+                        URL(f"http://{_HOST}{_target(exchange, order)}", encoded=True),
+                        headers=_headers(exchange, order, seat),
+                        protocols=protocols,
+                        max_msg_size=0,
+                    )
         except aiohttp.WSServerHandshakeError as error:
             code = error.status if error.status >= 400 else 502
             raise ProxyError("LiteLLM does not open this WebSocket", code) from None
@@ -162,9 +169,8 @@ class LiteLLMLane:
         name = seat.address.name
         if name not in self._sessions:
             self._sessions[name] = aiohttp.ClientSession(
-                connector=aiohttp.UnixConnector(seat.address.socket, limit=0, keepalive_timeout=60),
+                connector=aiohttp.UnixConnector(seat.address.socket, limit=0),
                 timeout=aiohttp.ClientTimeout(total=None),
-                auto_decompress=False,
                 max_line_size=64 * 1024,
                 max_field_size=256 * 1024,
                 skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
@@ -174,36 +180,42 @@ class LiteLLMLane:
 
     async def forget(self, worker: str) -> None:
         """The worker is gone for good: close what was kept open to it."""
+        if origin := self._origins.pop(worker, None):
+            self._upstream.forget(origin)
         if session := self._sessions.pop(worker, None):
             await session.close()
 
     async def close(self) -> None:
+        await self._upstream.close()
         for worker in list(self._sessions):
             await self.forget(worker)
 
 
-@asynccontextmanager
-async def _from_worker(order: Order) -> AsyncIterator[None]:
+@contextmanager
+def _from_worker(order: Order) -> Iterator[None]:
     """What can go wrong before there is any answer, in our words."""
     try:
-        async with in_time(order.timeouts):
-            yield
-    except aiohttp.ClientConnectorError:
+        yield
+    except (UnreachableError, aiohttp.ClientConnectorError):
         raise _RefusedError from None
-    except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, HungUpError):
+    except (HungUpError, aiohttp.ClientConnectionError):
         raise _WorkerDiedError from None
+    except TimeoutError:
+        raise too_late(order.timeouts) from None
 
 
-def taken_fallback(headers: Mapping[str, str]) -> str | None:
+def taken_fallback(headers: Pairs) -> str | None:
     """The `model_name` that answered in place of the one that was asked for, if one did."""
-    attempts = headers.get("x-litellm-attempted-fallbacks", "0")
-    return headers.get("x-litellm-model-group") if attempts != "0" else None
+    said = dict(headers)
+    if said.get(b"x-litellm-attempted-fallbacks", b"0") == b"0":
+        return None
+    group = said.get(b"x-litellm-model-group")
+    return None if group is None else group.decode("latin-1")
 
 
-def _url(exchange: Exchange, order: Order) -> URL:
+def _target(exchange: Exchange, order: Order) -> str:
     query = exchange.query if order.client_keys else without_key(exchange.query)
-    url = f"http://worker{exchange.raw_path}{'?' + query if query else ''}"
-    return URL(url, encoded=True)
+    return f"{exchange.raw_path}{'?' + query if query else ''}"
 
 
 def _headers(exchange: Exchange, order: Order, seat: Seat) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Connections to providers, kept alive from request to request.
+"""Connections to providers and workers, kept alive from request to request.
 
 Those of one origin are interchangeable, and the one that was used last is used first. A certificate
 is looked at in one of three ways: against certifi's authorities, as LiteLLM does, against a file of
@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -39,17 +40,19 @@ class UnreachableError(ConnectionError):
 class Origin:
     """A server; without TLS it does not matter how certificates are looked at."""
 
-    host: str
-    port: int
+    host: str = ""
+    port: int = 0
     is_tls: bool = False
     verify: bool | str = True
+    path: str = ""
+    """Of a Unix socket, in place of all the others."""
 
 
 class Upstream:
     """The connections and sessions that have been needed so far."""
 
     def __init__(self) -> None:
-        self._open: set[Connection] = set()
+        self._open: dict[Origin, set[Connection]] = {}
         self._kept: dict[Origin, list[Connection]] = {}
         self._sweeping: asyncio.TimerHandle | None = None
         self._contexts: dict[bool | str, ssl.SSLContext] = {}
@@ -58,10 +61,12 @@ class Upstream:
     def kept(self, origin: Origin) -> Connection | None:
         """A connection that was used before, if one is there."""
         kept = self._kept.get(origin)
+        oldest = asyncio.get_running_loop().time() - KEEPALIVE_SECONDS
         while kept:
             connection = kept.pop()
-            if connection.is_usable:
+            if connection.is_usable and connection.free_since > oldest:
                 return connection
+            connection.close()
         return None
 
     async def connect(self, origin: Origin) -> Connection:
@@ -77,6 +82,18 @@ class Upstream:
             raise UnreachableError from error
 
     async def _connected(self, origin: Origin) -> Connection:
+        made = partial(Connection, partial(self._keep, origin), partial(self._lost, origin))
+        if origin.path:
+            loop = asyncio.get_running_loop()
+            _, connection = await loop.create_unix_connection(made, origin.path)
+        else:
+            connection = await self._connected_to_host(origin, made)
+        self._open.setdefault(origin, set()).add(connection)
+        return connection
+
+    async def _connected_to_host(
+        self, origin: Origin, made: Callable[[], Connection]
+    ) -> Connection:
         loop = asyncio.get_running_loop()
         tls: dict[str, Any] = {}
         if origin.is_tls:
@@ -85,13 +102,11 @@ class Upstream:
         sock = await aiohappyeyeballs.start_connection(
             addresses, happy_eyeballs_delay=_NEXT_ADDRESS_SECONDS, interleave=1, loop=loop
         )
-        made = partial(Connection, partial(self._keep, origin), partial(self._lost, origin))
         try:
             _, connection = await loop.create_connection(made, sock=sock, **tls)
         except BaseException:
             sock.close()
             raise
-        self._open.add(connection)
         return connection
 
     async def _context(self, verify: bool | str) -> ssl.SSLContext:
@@ -112,7 +127,7 @@ class Upstream:
             self._sweeping = loop.call_later(KEEPALIVE_SECONDS, self._sweep)
 
     def _lost(self, origin: Origin, connection: Connection) -> None:
-        self._open.discard(connection)
+        self._open.get(origin, set()).discard(connection)
         if connection in (kept := self._kept.get(origin, [])):
             kept.remove(connection)
 
@@ -128,6 +143,12 @@ class Upstream:
         if left:
             self._sweeping = loop.call_later(KEEPALIVE_SECONDS / 2, self._sweep)
 
+    def forget(self, origin: Origin) -> None:
+        """Close every connection to a server that is gone for good."""
+        self._kept.pop(origin, None)
+        for connection in self._open.pop(origin, set()).copy():
+            connection.close()
+
     async def session(self, verify: bool | str) -> aiohttp.ClientSession:
         """What asks through proxies.
 
@@ -142,8 +163,8 @@ class Upstream:
     async def close(self) -> None:
         if self._sweeping is not None:
             self._sweeping.cancel()
-        for connection in list(self._open):
-            connection.close()
+        for origin in list(self._open):
+            self.forget(origin)
         for session in self._sessions.values():
             await session.close()
         self._sessions.clear()

@@ -31,8 +31,7 @@ class Asker:
     async def ask(self, **more):
         """Status and body."""
         deadline = asyncio.get_running_loop().time() + PATIENCE
-        self.connection.ask(HEAD, b"{}", **more)
-        await self.connection.begun(deadline)
+        await self.connection.asked(HEAD, b"{}", deadline, **more)
         body = b""
         while piece := await self.connection.read(deadline):
             body += piece
@@ -122,8 +121,7 @@ async def test_nor_has_one_to_a_head():
 async def test_a_cut_answer_is_told_from_a_whole_one_but_not_kept_back(raw):
     async with asking(raw, closes=True) as asker:
         deadline = asyncio.get_running_loop().time() + PATIENCE
-        asker.connection.ask(HEAD, b"{}")
-        await asker.connection.begun(deadline)
+        await asker.connection.asked(HEAD, b"{}", deadline)
         assert await asker.connection.read(deadline) == b"ab"
         with pytest.raises(HungUpError):
             await asker.connection.read(deadline)
@@ -145,7 +143,6 @@ async def test_what_is_no_answer_is_an_error(raw, has_spoken):
         with pytest.raises(HungUpError):
             await asker.ask()
         assert asker.connection.has_spoken is has_spoken
-        asker.connection.let_go()
         await becomes(lambda: asker.lost)
         assert asker.free == []
 
@@ -185,10 +182,9 @@ async def test_nor_one_that_speaks_when_it_is_not_asked():
 
 async def test_an_answer_that_comes_too_late_is_not_waited_for():
     async with asking(b"") as asker:
-        asker.connection.ask(HEAD, b"{}")
+        soon = asyncio.get_running_loop().time() + 0.01
         with pytest.raises(TimeoutError):
-            await asker.connection.begun(asyncio.get_running_loop().time() + 0.01)
-        asker.connection.let_go()
+            await asker.connection.asked(HEAD, b"{}", soon)
         await becomes(lambda: asker.lost)
 
 
@@ -202,8 +198,7 @@ async def test_a_deadline_may_come_before_the_one_of_the_last_wait_or_after_it()
 
     async with asking(serve) as asker:
         loop, connection = asyncio.get_running_loop(), asker.connection
-        connection.ask(HEAD, b"{}")
-        await connection.begun(loop.time() + PATIENCE)
+        await connection.asked(HEAD, b"{}", loop.time() + PATIENCE)
         with pytest.raises(TimeoutError):
             await connection.read(loop.time() + 0.01)
         go_on.set()
@@ -222,8 +217,7 @@ async def test_whoever_does_not_read_on_gets_no_more_than_fits(monkeypatch):
 
     async with asking(serve) as asker:
         deadline = asyncio.get_running_loop().time() + PATIENCE
-        asker.connection.ask(HEAD, b"{}")
-        await asker.connection.begun(deadline)
+        await asker.connection.asked(HEAD, b"{}", deadline)
         first = await asker.connection.read(deadline)
         transport = asker.connection._transport
         await becomes(lambda: not transport.is_reading())
@@ -239,8 +233,7 @@ async def test_whoever_does_not_read_on_gets_no_more_than_fits(monkeypatch):
 async def test_an_answer_that_is_not_read_to_its_end_closes_the_connection():
     async with asking(OK) as asker:
         deadline = asyncio.get_running_loop().time() + PATIENCE
-        asker.connection.ask(HEAD, b"{}")
-        await asker.connection.begun(deadline)
+        await asker.connection.asked(HEAD, b"{}", deadline)
         asker.connection.let_go()
         await becomes(lambda: asker.lost)
         assert asker.free == []
@@ -259,8 +252,7 @@ async def test_a_server_that_answers_before_it_has_read_keeps_no_connection():
         asker = Asker()
         await asker.connect(server.sockets[0].getsockname()[1])
         deadline = asyncio.get_running_loop().time() + PATIENCE
-        asker.connection.ask(HEAD, bytes(30_000_000))
-        await asker.connection.begun(deadline)
+        await asker.connection.asked(HEAD, bytes(30_000_000), deadline)
         assert asker.connection.status == 413
         asker.connection.let_go()
         await becomes(lambda: asker.lost)

@@ -479,7 +479,7 @@ async def test_a_worker_that_is_gone_is_forgotten(sockets):
 async def test_a_connection_that_is_closed_while_it_opens_costs_nothing(sockets):
     async with opened(sockets) as (lane, _):
         carrying = asyncio.create_task(lane.carry())
-        await becomes(lambda: lane.lane._sessions)
+        await becomes(lambda: lane.lane._origins)
         await lane.lane.forget("1.0")
         call, _ = await carrying
     assert call.status == 200

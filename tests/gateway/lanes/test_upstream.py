@@ -6,9 +6,10 @@ import certifi
 import pytest
 
 from ccproxyd.gateway.lanes import upstream as upstream_module
+from ccproxyd.gateway.lanes.connection import request_head
 from ccproxyd.gateway.lanes.upstream import Origin, UnreachableError, Upstream
 from tests.gateway.lanes.authority import write_authority
-from tests.gateway.scripted import PATIENCE, becomes
+from tests.gateway.scripted import PATIENCE, ScriptedWorker, becomes
 
 pytestmark = pytest.mark.anyio
 
@@ -62,8 +63,7 @@ async def server(**more):
 
 async def asked(connection):
     deadline = asyncio.get_running_loop().time() + PATIENCE
-    connection.ask(b"GET /\r\n", b"")
-    await connection.begun(deadline)
+    await connection.asked(b"GET /\r\n", b"", deadline)
     assert await connection.read(deadline) == b"{}"
     connection.let_go()
 
@@ -84,15 +84,40 @@ async def test_one_that_the_server_has_closed_is_not_kept(upstream):
         await asked(connection)
         connection.close()
         assert upstream.kept(origin) is None
-        await becomes(lambda: not upstream._open)
+        await becomes(lambda: not any(upstream._open.values()))
 
 
 async def test_one_that_nobody_needs_is_closed_after_a_while(upstream, monkeypatch):
     monkeypatch.setattr(upstream_module, "KEEPALIVE_SECONDS", 0.01)
     async with server() as origin:
         await asked(await upstream.connect(origin))
-        await becomes(lambda: not upstream._open)
+        await becomes(lambda: not any(upstream._open.values()))
         assert upstream.kept(origin) is None
+
+
+async def test_one_that_is_too_old_is_not_used(upstream, monkeypatch):
+    async with server() as origin:
+        await asked(await upstream.connect(origin))
+        monkeypatch.setattr(upstream_module, "KEEPALIVE_SECONDS", 0.0)
+        assert upstream.kept(origin) is None
+
+
+async def test_a_server_that_is_gone_for_good_is_forgotten(upstream):
+    async with server() as origin:
+        idle, busy = await upstream.connect(origin), await upstream.connect(origin)
+        await asked(idle)
+        upstream.forget(origin)
+        assert upstream.kept(origin) is None
+        assert not busy.is_usable
+
+
+async def test_a_server_may_be_a_unix_socket(upstream, sockets):
+    async with ScriptedWorker(sockets / "1.0.sock") as worker:
+        origin = Origin(path=worker.address.socket)
+        connection = await upstream.connect(origin)
+        head = request_head("POST", "/", "worker", [], b"{}")
+        await connection.asked(head, b"{}", asyncio.get_running_loop().time() + PATIENCE)
+        assert (connection.status, worker.requests[0].body) == (200, b"{}")
 
 
 async def test_nobody_there_is_an_error_with_its_cause(upstream):
