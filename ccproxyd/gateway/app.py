@@ -14,8 +14,8 @@ import contextlib
 import time
 import traceback
 import uuid
-from collections.abc import Callable, Iterable, MutableMapping
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from typing import Any, Final, cast
 from urllib.parse import parse_qsl, quote, urlencode
 
 from attrs import define, field
@@ -250,17 +250,10 @@ class App:
     async def _unless_gone(self, exchange: Exchange, plan: Plan, report: Report) -> None:
         """Run the lane, but drop it at once when the client goes away."""
         if isinstance(exchange, WebSocketExchange):
-            return await self._travel(exchange, plan, report)
-        carrying = asyncio.ensure_future(self._travel(exchange, plan, report))
-        watching = asyncio.ensure_future(exchange.until_gone())
-        try:
-            await asyncio.wait({carrying, watching}, return_when=asyncio.FIRST_COMPLETED)
-            if not carrying.done():
-                raise ClientGoneError
-            await carrying
-        finally:
-            watching.cancel()
-            await _dropped(carrying)
+            await self._travel(exchange, plan, report)
+        else:
+            with _cancelled_when_gone(exchange):
+                await self._travel(exchange, plan, report)
 
     async def _travel(self, exchange: Exchange, plan: Plan, report: Report) -> None:
         async def ask(exchange: Exchange) -> None:
@@ -379,9 +372,28 @@ def _plain(text: str) -> str:
     return text if text.isascii() and text.isprintable() else quote(text, safe=" /:@+,;=")
 
 
-async def _dropped(task: asyncio.Future[None]) -> None:
-    """Cancel a task that nobody waits for any more, and see it end."""
-    if task.done():
-        return
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+@contextlib.contextmanager
+def _cancelled_when_gone(exchange: Exchange) -> Iterator[None]:
+    """Cancel what this task does when the client has gone.
+
+    Raises:
+        ClientGoneError: that was it.
+    """
+    task, is_gone = cast("asyncio.Task[None]", asyncio.current_task()), False
+
+    def leave(_: asyncio.Future[None]) -> None:
+        nonlocal is_gone
+        is_gone = True
+        task.cancel()
+
+    watching = asyncio.ensure_future(exchange.until_gone())
+    watching.add_done_callback(leave)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if is_gone and not task.uncancel():
+            raise ClientGoneError from None
+        raise
+    finally:
+        watching.remove_done_callback(leave)
+        watching.cancel()

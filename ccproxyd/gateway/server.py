@@ -56,6 +56,8 @@ STOP_QUIET_SECONDS: Final = 0.5
 """The same for a stop, which somebody waits for. A connection just accepted, whose request has not
 been read yet, must not be closed under it: the client would see a reset."""
 _QUIET_CHECK_SECONDS: Final = 0.1
+USUAL_BODY_BYTES: Final = 1024 * 1024
+_HEAD: Final = b"HTTP/1.1 "
 ORPHAN_SECONDS: Final = 5.0
 """What a request in flight gets when the daemon is gone."""
 
@@ -327,13 +329,64 @@ class _Server(uvicorn.Server):
         yield
 
 
-class _Protocol(HttpToolsProtocol):
-    """uvicorn's, which drops a client that takes nothing of its answer for too long.
+class _Transport:
+    """A transport on which the head of an answer leaves together with what follows at once.
 
-    uvicorn waits for such a client for ever, and `close` would wait for it too.
+    uvicorn writes them one after the other, and each write is a call of the system, and a packet.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._head = b""
+
+    def write(self, data: bytes) -> None:
+        if self._head:
+            data, self._head = self._head + data, b""
+        elif data.startswith(_HEAD):
+            self._head = data
+            self._loop.call_soon(self._flush)
+            return
+        self._transport.write(data)
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def abort(self) -> None:
+        self._head = b""
+        self._transport.abort()
+
+    def _flush(self) -> None:
+        if self._head:
+            head, self._head = self._head, b""
+            self._transport.write(head)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
+class _Protocol(HttpToolsProtocol):
+    """uvicorn's, for a server that wants whole bodies, and whose clients may stop to read.
+
+    A client that takes nothing of its answer for too long is dropped: uvicorn waits for it for
+    ever, and `close` would wait for it too. A body of usual size is handed over when it is there,
+    where uvicorn would stop and go on to read after each 64 KB.
     """
 
     _patience: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.transport = cast("asyncio.Transport", _Transport(transport, self.loop))
+
+    def on_body(self, body: bytes) -> None:
+        cycle = self.cycle
+        is_usual = len(cycle.body) + len(body) <= USUAL_BODY_BYTES
+        if is_usual and not cycle.response_complete and not self.parser.should_upgrade():
+            cycle.body += body
+        else:
+            super().on_body(body)
 
     def pause_writing(self) -> None:
         super().pause_writing()

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from ccproxyd.gateway import server as server_module
-from ccproxyd.gateway.server import _OverWire
+from ccproxyd.gateway.server import USUAL_BODY_BYTES, _OverWire, _Transport
 from tests.gateway.house import CANARY, KEY, OURS, asking, listen, on_the_wire, url_of, write_config
 from tests.gateway.process import gateway_inside, gateway_process
 from tests.gateway.scripted import (
@@ -243,7 +243,7 @@ async def test_a_worker_that_is_replaced_finishes_and_is_then_idle(
         assert (await first)[0] == 200
         await inside.until("idle", lambda told: told["worker"] == "1.0")
         assert await inside.publish(successor) == {"2.0"}
-        assert list(inside.gateway.app.lane._sessions) == ["2.0"]
+        assert list(inside.gateway.app.lane._origins) == ["2.0"]
 
 
 # What the daemon hears and asks
@@ -294,6 +294,77 @@ async def test_a_librarys_complaint_is_told_without_its_words(inside):
 
 
 # Leaving
+
+
+@pytest.mark.parametrize("size", [70_000, 3 * USUAL_BODY_BYTES])
+@pytest.mark.parametrize("expects", ["", "expect: 100-continue\r\n"])
+async def test_a_body_arrives_whole_whatever_its_size(
+    inside, listener, worker, config_dir, size, expects
+):
+    await inside.serving(config_dir, worker)
+    body = asking(prompt="x" * size)
+    head, _, _ = on_the_wire(body).partition(b"\r\n\r\n")
+    async with asyncio.timeout(PATIENCE):
+        reader, writer = await asyncio.open_connection(*listener.getsockname())
+        writer.write(head + b"\r\n" + expects.encode() + b"\r\n")
+        if expects:
+            assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        for start in range(0, len(body), 50_000):
+            writer.write(body[start : start + 50_000])
+            await writer.drain()
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        writer.close()
+    assert worker.requests[0].body == body
+
+
+class Written:
+    """A transport that keeps what is written, write by write."""
+
+    def __init__(self):
+        self.writes, self.end = [], ""
+
+    def write(self, data):
+        self.writes.append(data)
+
+    def close(self):
+        self.end = "closed"
+
+    def abort(self):
+        self.end = "aborted"
+
+    def is_closing(self):
+        return bool(self.end)
+
+
+async def test_a_head_leaves_with_what_follows_it_at_once():
+    written = Written()
+    transport = _Transport(written, asyncio.get_running_loop())
+    transport.write(b"HTTP/1.1 200 OK\r\n\r\n")
+    transport.write(b"1")
+    transport.write(b"2")
+    assert written.writes == [b"HTTP/1.1 200 OK\r\n\r\n1", b"2"]
+    assert not transport.is_closing()
+
+
+async def test_and_alone_when_nothing_does():
+    written = Written()
+    transport = _Transport(written, asyncio.get_running_loop())
+    transport.write(b"HTTP/1.1 200 OK\r\n\r\n")
+    assert written.writes == []
+    await becomes(lambda: written.writes)
+    transport.write(b"HTTP/1.1 the same in a body")
+    transport.close()
+    assert written.writes == [b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 the same in a body"]
+    assert written.end == "closed"
+
+
+async def test_what_is_aborted_writes_nothing_more():
+    written = Written()
+    transport = _Transport(written, asyncio.get_running_loop())
+    transport.write(b"HTTP/1.1 200 OK\r\n\r\n")
+    transport.abort()
+    await asyncio.sleep(0)
+    assert (written.writes, written.end) == ([], "aborted")
 
 
 async def test_it_stops_when_its_requests_are_done(inside, listener, client, worker, config_dir):
