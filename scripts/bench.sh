@@ -3,6 +3,7 @@
 #
 #   scripts/bench.sh              all of it, about a quarter of an hour
 #   scripts/bench.sh --quick      what a regression would show in, a few minutes
+#   scripts/bench.sh --rates      a hundred requests a second, three runs of each
 #   scripts/bench.sh --gate       exit 1 where a limit of scripts/bench/limits.py is missed
 #   scripts/bench.sh --peers      install the other routers first (npm, uv), into a cache directory
 #

@@ -13,6 +13,7 @@
     servers      starting, seeing ready, and ending them
     peers        other people's routers, installed apart from the tree
     footprint    memory by the room, and a start without LiteLLM
+    deciding     what it costs to decide a route
     machine      what it was measured on
     results      PURE  all runs of one benchmark, and the ratios between contestants
     limits       PURE  what has to hold, and whether it does

@@ -58,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     plans = parser.add_mutually_exclusive_group()
     for name, said in (
         ("quick", "a few minutes: what a regression would show in"),
+        ("rates", "a hundred requests a second, three times; ten minutes"),
         ("memory", "memory and starts alone"),
     ):
         plans.add_argument(
@@ -101,6 +102,7 @@ def _write(
         "absent": benchmark.absent,
         "limits": [one.to_json() for one in verdicts],
         "footprint": findings.footprint and findings.footprint.to_json(),
+        "deciding": [asdict(one) for one in findings.deciding],
         "plan_details": asdict(benchmark.plan),
         "runs": [run.to_json() for run in findings.results.runs],
     }

@@ -10,6 +10,7 @@ from attrs import define, field, frozen
 
 from scripts.bench.bodies import kinds
 from scripts.bench.contestants import Contestant
+from scripts.bench.deciding import Decided, decided
 from scripts.bench.driver import WrongAnswerError
 from scripts.bench.footprint import LAZY, Footprint, lazy_start, ready_seconds, rooms_of, weights
 from scripts.bench.limits import Findings
@@ -59,7 +60,14 @@ class Benchmark:
                 rooms=rooms,
                 lazy=lazy_start(directory, servers["provider"].address),
             )
-        return Findings(self.results, footprint)
+        return Findings(self.results, footprint, self._decided())
+
+    def _decided(self) -> tuple[Decided, ...]:
+        """When nobody else works any more."""
+        if not self.plan.decides:
+            return ()
+        self.say("deciding")
+        return decided()
 
     def _measure(self, servers: Mapping[str, Server]) -> None:
         for run in Stage(self.plan, servers, kinds()).runs():

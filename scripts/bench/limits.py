@@ -5,6 +5,8 @@ cores is held as a share of what plain LiteLLM takes there for a small request o
 streamed, which is 10 ms: a millisecond is a tenth of that. Megabytes depend on the machine less.
 "No fewer" is held as `NO_FEWER`, which is as exact as a median of a few rounds is.
 
+What deciding a route may cost stands in `scripts/bench_decide.py`, for a machine of a known speed.
+
 A ratio is the median of the rounds. For a share of LiteLLM's time each one's best round counts,
 because what disturbs a latency only adds to it; every round is shown.
 """
@@ -16,6 +18,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
+from scripts.bench.deciding import Decided
 from scripts.bench.footprint import Footprint, Lazy, Rooms
 from scripts.bench.plan import Cell
 from scripts.bench.results import PROVIDER, Reading, Results
@@ -41,6 +44,7 @@ class Findings:
 
     results: Results
     footprint: Footprint | None = None
+    deciding: Sequence[Decided] = ()
 
     def cell(
         self, body: str, *, stream: bool = True, clients: int = 0, rate: int = 0
@@ -171,8 +175,9 @@ def little_more(
         pairs = findings.results.pairs(cell, one, other, reading)
         if not pairs:
             return findings.measured(cell, one, other, None)
+        best = _best_difference(pairs)
         rounds = ", ".join(f"{ours:.2f} - {his:.2f}" for ours, his in pairs)
-        return Measured(_best_difference(pairs) / unit, f"{rounds} ms")
+        return Measured(best / unit, f"{best:+.2f} ms, best of {rounds}")
 
     how = f"{body} {_streamed(stream)}, {f'{rate}/s' if rate else _clients(clients)}"
     return Limit(f"{one} - {other}: {reading.__name__}, {how}", measure, bound, UNIT)
@@ -181,6 +186,19 @@ def little_more(
 def _best_difference(pairs: Sequence[tuple[float, float]]) -> float:
     """Of each the best: a round that went badly for the other must not flatter ours."""
     return min(ours for ours, _ in pairs) - min(his for _, his in pairs)
+
+
+def decides(what: str, title: str) -> Limit:
+    """Of all sorts of conversations the one that comes nearest to its limit counts."""
+
+    def measure(findings: Findings) -> Measured | None:
+        found = [one for one in findings.deciding if one.what == what]
+        if not found:
+            return None
+        told = ", ".join(f"{one.milliseconds:.2f} of {one.limit:.2f}" for one in found)
+        return Measured(max(one.milliseconds / one.limit for one in found), f"{told} ms")
+
+    return Limit(f"deciding: {title}", measure, 1.0, "x of what it may take")
 
 
 def room(name: str, look: Callable[[Rooms], float | None], bound: float) -> Limit:
@@ -245,8 +263,13 @@ LIMITS: Final = (
     more_requests("lane", "litellm", "1 KB", NO_FEWER),
     more_requests("lane", "litellm", "116 KB", NO_FEWER),
     more_requests("lane-2", "litellm-2", "1 KB", NO_FEWER),
+    little_more("lane-2", "litellm-2", p50, "1 KB", 0.1, stream=False, rate=100),
     little_more("lane-2", "litellm-2", p99, "1 KB", 0.2, stream=False, rate=100),
     little_more("lane-2", "litellm-2", p99, "1 KB", 0.2, rate=40),
+    decides("next turn, median", "the next turn of 500 KB, median"),
+    decides("next turn, p99", "the next turn of 500 KB, p99"),
+    decides("on the loop", "the loop's block at a first turn"),
+    decides("the loop's lag meanwhile", "the loop's lag while a first turn is counted"),
     room("ccproxyd: the daemon", lambda rooms: rooms.daemon, 60),
     room("ccproxyd: the gateway", lambda rooms: rooms.gateway, 130),
     room("ccproxyd: one more worker", lambda rooms: rooms.worker, 100),

@@ -60,6 +60,8 @@ class Plan:
     rate_seconds: float
     """Of an open loop."""
     warm_up: float = 0.3
+    decides: bool = True
+    """What it costs to decide a route is measured, too."""
 
     def contestants(self) -> set[str]:
         return {name for cell in self.cells for name in cell.contestants}
@@ -93,6 +95,13 @@ def rotated(names: Sequence[str], by: int) -> Sequence[str]:
     return [*names[start:], *names[:start]]
 
 
+_AT_RATES: Final = (
+    Cell("1 KB", False, AT_A_RATE, rate=100),
+    Cell("1 KB", True, AT_A_RATE, rate=40),  # LiteLLM works twice as long on a stream
+    Cell("116 KB", True, DIRECT_AT_A_RATE, rate=100),
+)
+
+
 def _full() -> Plan:
     """Every body under every load."""
     closed = [
@@ -107,12 +116,7 @@ def _full() -> Plan:
         for how in ("growing", "swapped")
         for clients in (1, 8)
     ]
-    rates = [
-        Cell("1 KB", False, AT_A_RATE, rate=100),
-        Cell("1 KB", True, AT_A_RATE, rate=40),  # LiteLLM works twice as long on a stream
-        Cell("116 KB", True, DIRECT_AT_A_RATE, rate=100),
-    ]
-    cells = (*closed, *large, *changing, *rates)
+    cells = (*closed, *large, *changing, *_AT_RATES)
     return Plan("full", cells, rounds=3, seconds=1.2, rate_seconds=10.0)
 
 
@@ -130,10 +134,18 @@ def _quick() -> Plan:
     return Plan("quick", cells, rounds=5, seconds=0.8, rate_seconds=0.0)
 
 
+def _rates() -> Plan:
+    """What others' requests cost a request, each three times; and LiteLLM's time as a measure."""
+    alone = Cell("1 KB", False, FEW, clients=1)
+    return Plan("rates", (alone, *_AT_RATES), rounds=3, seconds=0.8, rate_seconds=10.0)
+
+
 def _memory() -> Plan:
     """Some work for everybody, so that what is weighed is not the memory of idle processes."""
     cells = tuple(Cell(body, True, WEIGHED, clients=8) for body in ("116 KB", "500 KB"))
-    return Plan("memory", cells, rounds=1, seconds=2.0, rate_seconds=0.0)
+    return Plan("memory", cells, rounds=1, seconds=2.0, rate_seconds=0.0, decides=False)
 
 
-PLANS: Final[Mapping[str, Plan]] = {plan.name: plan for plan in (_full(), _quick(), _memory())}
+PLANS: Final[Mapping[str, Plan]] = {
+    plan.name: plan for plan in (_full(), _quick(), _rates(), _memory())
+}

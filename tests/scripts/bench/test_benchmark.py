@@ -19,7 +19,7 @@ from scripts.bench.results import Results
 from scripts.bench.servers import CannotStartError
 
 CELL = Cell("1 KB", True, ("provider", "direct", "friend"), clients=2)
-PLAN = Plan("tiny", (CELL,), rounds=1, seconds=0.2, rate_seconds=0.0)
+PLAN = Plan("tiny", (CELL,), rounds=1, seconds=0.2, rate_seconds=0.0, decides=False)
 DIRECT = ours("direct", "ours", lanes={"direct": "auto"}, workers={"lazy": True})
 Done = tuple[Benchmark, Findings]
 DYING = Contestant("friend", "a friend", lambda _: [sys.executable, "-c", "exit('too bad')"])
@@ -124,7 +124,11 @@ def test_the_whole_plan_is_usual_and_there_is_one_at_a_time(
 ) -> None:
     parse = command._parser().parse_args
     assert parse([]).plan == "full"
-    assert {parse([f"--{name}"]).plan for name in PLANS if name != "full"} == {"quick", "memory"}
+    assert {parse([f"--{name}"]).plan for name in PLANS if name != "full"} == {
+        "quick",
+        "rates",
+        "memory",
+    }
     with pytest.raises(SystemExit):
         parse(["--quick", "--memory"])
     assert "not allowed with" in capsys.readouterr().err

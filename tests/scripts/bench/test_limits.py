@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from scripts.bench.deciding import Decided
 from scripts.bench.footprint import Footprint, Lazy, Rooms
 from scripts.bench.limits import (
     LIMITS,
     Findings,
     Limit,
+    decides,
     judged,
     lazily,
     less_added,
@@ -65,7 +67,7 @@ def test_the_best_round_counts_and_all_are_told() -> None:
     [verdict] = judged(steady(10.0, 9.0, 1.5, 4.0), [limit])
     assert verdict.measured is not None
     assert verdict.measured.value == pytest.approx(0.15)
-    assert verdict.measured.details == "27.00 - 3.00, 4.50 - 3.00, 12.00 - 3.00 ms"
+    assert verdict.measured.details == ("+1.50 ms, best of 27.00 - 3.00, 4.50 - 3.00, 12.00 - 3.00")
 
 
 def test_a_bad_round_of_the_other_one_does_not_flatter_ours() -> None:
@@ -126,6 +128,21 @@ def test_a_start_without_litellm_is_judged_only_if_it_was_one() -> None:
     assert missed(limit, weighed()) is None
 
 
+DECIDED = (
+    Decided("next turn, median", 0.4, 0.5),
+    Decided("next turn, median", 0.7, 0.6),
+    Decided("next turn, p99", 0.9, 1.0),
+)
+FIRST_TURN = (Decided("on the loop", 1.0, 5.0), Decided("the loop's lag meanwhile", 1.0, 5.0))
+
+
+def test_the_conversation_that_comes_nearest_to_its_limit_counts() -> None:
+    findings = Findings(Results(), deciding=DECIDED)
+    assert missed(decides("next turn, median", "median"), findings) is True
+    assert missed(decides("next turn, p99", "p99"), findings) is False
+    assert missed(decides("on the loop", "block"), findings) is None
+
+
 def everything() -> Findings:
     """What a full run finds where each takes a little longer than the one before."""
     runs = [
@@ -135,7 +152,8 @@ def everything() -> Findings:
         for run in results(cell, **{name: [1.0 + number]}).runs
     ]
     lazy = Lazy(0.5, 130, litellm_runs=False)
-    return Findings(Results(runs), Footprint({}, {}, {"litellm": 5.0}, ROOMS, lazy))
+    footprint = Footprint({}, {}, {"litellm": 5.0}, ROOMS, lazy)
+    return Findings(Results(runs), footprint, (*DECIDED, *FIRST_TURN))
 
 
 def test_a_full_run_looks_at_every_limit() -> None:
