@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import Any, ClassVar, Final
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -19,6 +19,8 @@ EXIT_PERMISSION = 4
 EXIT_NOT_RUNNING = 7
 EXIT_TEMPORARY = 75
 EXIT_CONFIG = 78
+
+_MESSAGES: Final = ("error", "message", "Message", "detail", "msg", "errors")
 
 
 class CcproxydError(Exception):
@@ -87,6 +89,35 @@ class UpstreamTimeout(ProxyError):  # noqa: N818 - the name is part of the wire 
 
 class Unknown(ProxyError):  # noqa: N818 - the name is part of the wire format
     code = 500
+
+
+def proxy_error(message: str, code: int) -> ProxyError:
+    """The failure of this status, by the name that clients know it by.
+
+    >>> proxy_error("too slow", 504).type
+    'UpstreamTimeout'
+    """
+    known = (ValidationError, UpstreamTimeout, Unknown)
+    return next((kind(message) for kind in known if kind.code == code), ProxyError(message, code))
+
+
+def message_in(body: Any) -> str | None:
+    """What an API's failure says, in whatever shape: the field has a few well-known names.
+
+    >>> message_in({"type": "error", "error": {"type": "api_error", "message": "no"}})
+    'no'
+    >>> message_in([{"error": {"code": 400, "message": "not so"}}])
+    'not so'
+    >>> message_in({"detail": [{"loc": ["body"], "msg": "Field required"}]})
+    'Field required'
+    """
+    if isinstance(body, str):
+        return body.strip() or None
+    if isinstance(body, list):
+        return next(filter(None, map(message_in, body)), None)
+    if isinstance(body, dict):
+        return next(filter(None, (message_in(body.get(name)) for name in _MESSAGES)), None)
+    return None
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:

@@ -16,9 +16,10 @@ from attrs import field, frozen
 from ccproxyd.errors import ProxyError
 from ccproxyd.gateway.paths import Dialect
 
-_ANTHROPIC_TYPES: Final = {
+ANTHROPIC_TYPES: Final = {
     400: "invalid_request_error",
     401: "authentication_error",
+    402: "billing_error",
     403: "permission_error",
     404: "not_found_error",
     413: "request_too_large",
@@ -79,7 +80,7 @@ def error_body(error: ProxyError, dialect: Dialect) -> dict[str, Any]:
     401
     """
     if dialect is Dialect.ANTHROPIC:
-        kind = _ANTHROPIC_TYPES.get(error.code, "api_error")
+        kind = anthropic_type(error.code)
         return {"type": "error", "error": {"type": kind, "message": error.message}}
     return {
         "error": {
@@ -89,6 +90,16 @@ def error_body(error: ProxyError, dialect: Dialect) -> dict[str, Any]:
             "code": error.code,
         }
     }
+
+
+def anthropic_type(status: int) -> str:
+    """The name that Anthropic has for a failure with this status.
+
+    >>> anthropic_type(529), anthropic_type(422), anthropic_type(502)
+    ('overloaded_error', 'invalid_request_error', 'api_error')
+    """
+    other = "invalid_request_error" if status < 500 else "api_error"
+    return ANTHROPIC_TYPES.get(status, other)
 
 
 def error_event(error: ProxyError, dialect: Dialect) -> bytes:

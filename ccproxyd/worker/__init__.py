@@ -6,6 +6,8 @@
     intake        the ASGI layer around LiteLLM's app: takes the verdict off, counts
     handler       LiteLLM's callback: applies the verdict, reports the price
     outgoing      what a request becomes for the deployment that LiteLLM has chosen
+    failures      what a provider really said, out of LiteLLM's exceptions and words
+    answering     the layer on an answer's way out: tells failures, sorts headers
     standalone    the handler's own decision, in a plain `litellm --config`
     logs          nothing private leaves: one handler, two sinks, no text once requests come
     selftest      the proof, before a worker is ready, that the handler is called

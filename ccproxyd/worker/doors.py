@@ -21,7 +21,7 @@ from typing import Any, Final, cast
 import litellm
 from attrs import field, frozen
 from fastapi import HTTPException
-from litellm import _logging
+from litellm import _logging, constants
 from litellm.integrations.custom_logger import CustomLogger
 from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
 from litellm.proxy import proxy_server
@@ -48,6 +48,10 @@ _MESSAGE_FIELDS: Final = frozenset(AnthropicMessagesRequestOptionalParams.__anno
     "messages"
 }
 _TRANSLATED: Final = ("thinking", "output_config", "temperature")
+
+_TRUE_MODEL: Final = getattr(constants, "RETURN_RAW_MODEL_NAME_METADATA_KEY", None)
+TRUE_MODEL: Final[Mapping[str, Any]] = {_TRUE_MODEL: True} if _TRUE_MODEL else {}
+"""In a request's metadata: its answer names the model as the provider does, not as it was asked."""
 
 _CALLBACK_LISTS: Final = (
     "callbacks",

@@ -15,6 +15,7 @@ DEFAULTS: Final[Mapping[str, str]] = {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
     "LITELLM_DONT_SHOW_FEEDBACK_BOX": "true",
     "LITELLM_MODE": "PRODUCTION",  # "DEV" reads a .env
+    "DEFAULT_MAX_RETRIES": "0",  # of OpenAI's library: two more, whatever the config says
     "OPENBLAS_NUM_THREADS": "1",  # its pool is the one native thread, and threads do not fork
 }
 """The user's own value wins."""

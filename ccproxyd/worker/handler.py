@@ -24,7 +24,7 @@ from typing import Any, Final, Protocol
 
 from attrs import frozen
 
-from ccproxyd.worker import doors, outgoing, verdict
+from ccproxyd.worker import doors, failures, outgoing, verdict
 from ccproxyd.worker.doors import CustomLogger
 from ccproxyd.worker.verdict import Verdict
 
@@ -122,6 +122,16 @@ class CCProxyHandler(CustomLogger):  # type: ignore[misc]
             os.environ,
         )
 
+    async def async_post_call_failure_hook(
+        self,
+        request_data: dict[str, Any],  # noqa: ARG002
+        original_exception: Exception,
+        user_api_key_dict: Any,  # noqa: ARG002
+        traceback_str: str | None = None,  # noqa: ARG002
+    ) -> None:
+        """Keep what the provider said, which LiteLLM's answer would not."""
+        failures.note(original_exception)
+
     async def async_log_success_event(
         self,
         kwargs: dict[str, Any],
@@ -157,7 +167,7 @@ def _apply(found: Verdict, data: dict[str, Any]) -> None:
         LABEL: _Applied(found.label),
         REQUESTED: _Applied(found.requested_model or data.get("model") or ""),
     }
-    doors.metadata_of(data).update({**found.metadata, **marks})
+    doors.metadata_of(data).update({**found.metadata, **marks, **doors.TRUE_MODEL})
     data["model"] = found.label
 
 

@@ -8,10 +8,12 @@ keeps what the gateway decided in `verdict.current`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final
 
-from ccproxyd.worker import verdict
+from ccproxyd.worker import failures, verdict
+from ccproxyd.worker.answering import Answering, Message, Send
+from ccproxyd.worker.failures import Headers, Slot
 from ccproxyd.worker.verdict import Verdict
 
 _PREFIX: Final = verdict.PREFIX.encode()
@@ -20,11 +22,8 @@ _REQUESTS: Final = ("http", "websocket")
 
 _log = logging.getLogger(__name__)
 
-Headers = Iterable[tuple[bytes, bytes]]
 Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
@@ -51,10 +50,14 @@ class Intake:
             return
         self.on_request()
         self.in_flight += 1
-        token = verdict.current.set(self._verdict(scope["headers"]))
+        found, slot = self._verdict(scope["headers"]), Slot()
+        token, place = verdict.current.set(found), failures.current.set(slot)
+        if scope["type"] == "http":
+            send = Answering(send, slot, routed=found is not None)
         try:
             await self._app(self._cleared(scope), receive, send)
         finally:
+            failures.current.reset(place)
             verdict.current.reset(token)
             self.in_flight -= 1
 

@@ -12,6 +12,7 @@ from ccproxyd.ctl.env import client_variables
 from ccproxyd.ctl.parser import parse
 from ccproxyd.daemon.main import _DEMO_URL
 from ccproxyd.daemon.main import _parser as daemon_parser
+from ccproxyd.gateway.lanes.failures import HEADER as FAILURE_HEADER
 from ccproxyd.gateway.lanes.litellm import DECISION_HEADER
 from ccproxyd.notify import SERVICE_VARIABLES
 from ccproxyd.worker import environment
@@ -95,7 +96,7 @@ def test_every_header_of_an_answer_is_there_and_no_other(ccproxyd: Page) -> None
         for node in ast.walk(tree)
         if isinstance(node, ast.Constant)
         and re.fullmatch(r"x-ccproxy-[a-z-]*[a-z]", str(node.value))
-    } - {DECISION_HEADER}
+    } - {DECISION_HEADER, FAILURE_HEADER}
     told = {item.names[0] for item in ccproxyd.items("DESCRIPTION", "Dq")}
     assert told == given
 

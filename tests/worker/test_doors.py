@@ -4,12 +4,17 @@ What only shows in a running proxy (that hooks are called, that a price comes ba
 deployment looks like) is in test_serve.py.
 """
 
+import inspect
 import logging
 from pathlib import Path
 
 import anyio
+import httpx
 import pytest
 from starlette.routing import Match
+
+from ccproxyd.worker import environment
+from ccproxyd.worker.failures import PROVIDER, find
 
 # LiteLLM builds its models late, and warns of them then.
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore")]
@@ -236,3 +241,28 @@ def test_our_way_is_as_trusted_as_litellms_own(doors, litellm):
     name = "_workload_identity_eligible"
     assert vars(ours)[name] is vars(own)[name]
     assert ours()._carries_thinking_block_binding is own()._carries_thinking_block_binding
+
+
+def test_the_name_of_the_model_can_be_asked_for_as_the_provider_gave_it(doors, litellm):
+    from litellm.proxy.common_request_processing import should_return_raw_model_name
+
+    assert doors.TRUE_MODEL
+    data = {}
+    assert not should_return_raw_model_name(data)
+    doors.metadata_of(data).update(doors.TRUE_MODEL)
+    assert should_return_raw_model_name(data)
+
+
+def test_how_often_openais_library_tries_again_is_read_while_litellm_is_imported(litellm):
+    assert 'os.getenv("DEFAULT_MAX_RETRIES"' in inspect.getsource(litellm.constants)
+    assert environment.DEFAULTS["DEFAULT_MAX_RETRIES"] == "0"
+
+
+def test_a_providers_answer_stands_in_the_exception_that_litellm_makes_of_it(litellm):
+    from litellm.llms.custom_httpx.http_handler import MaskedHTTPStatusError
+
+    request = httpx.Request("POST", "http://provider/v1/messages?key=secret")
+    answer = httpx.Response(529, content=b"{}", headers={"retry-after": "7"}, request=request)
+    found = find(MaskedHTTPStatusError(httpx.HTTPStatusError("", request=request, response=answer)))
+    assert (found.status, found.body, found.source) == (529, b"{}", PROVIDER)
+    assert (b"retry-after", b"7") in found.headers

@@ -5,9 +5,11 @@ import inspect
 import json
 from types import SimpleNamespace
 
+import httpx
 import pytest
 
-from ccproxyd.worker import verdict
+from ccproxyd.worker import failures, verdict
+from ccproxyd.worker.failures import Slot
 from ccproxyd.worker.verdict import Verdict
 
 pytestmark = pytest.mark.anyio
@@ -218,13 +220,29 @@ async def test_a_handler_that_reports_to_nobody_stays_silent(make):
     await log(handler, data["metadata"])
 
 
-async def test_what_it_leaves_in_the_metadata_can_be_written_as_json(make):
+async def test_what_it_leaves_in_the_metadata_can_be_written_as_json(make, doors):
     data = await call(make(), {"model": "asked"})
     assert json.loads(json.dumps(data["metadata"])) == {
         "ccproxy_request_id": "r-1",
         "ccproxy_label": "think",
         "ccproxy_requested_model": "asked",
+        **doors.TRUE_MODEL,
     }
+
+
+async def test_a_failure_is_kept_for_the_request_that_it_ended(make):
+    slot = Slot()
+    token = failures.current.set(slot)
+    try:
+        await make().async_post_call_failure_hook(
+            request_data={},
+            original_exception=httpx.ReadError("private"),
+            user_api_key_dict=None,
+            traceback_str="private",
+        )
+    finally:
+        failures.current.reset(token)
+    assert slot.failure.status == 502
 
 
 # -- the deployment
@@ -276,7 +294,12 @@ async def test_a_clients_own_key_goes_to_the_deployment_that_may_have_it(make):
 
 @pytest.mark.parametrize(
     "name",
-    ["async_pre_call_hook", "async_pre_call_deployment_hook", "async_log_success_event"],
+    [
+        "async_pre_call_hook",
+        "async_pre_call_deployment_hook",
+        "async_log_success_event",
+        "async_post_call_failure_hook",
+    ],
 )
 def test_the_hooks_parameters_have_litellms_names(handlers, doors, name):
     ours = inspect.signature(getattr(handlers.CCProxyHandler, name))

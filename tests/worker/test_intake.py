@@ -3,9 +3,10 @@
 import logging
 
 import anyio
+import httpx
 import pytest
 
-from ccproxyd.worker import verdict
+from ccproxyd.worker import failures, verdict
 from ccproxyd.worker.intake import Intake
 from ccproxyd.worker.verdict import Verdict, seal
 
@@ -112,3 +113,20 @@ async def test_a_request_that_fails_is_counted_out_as_well():
     with pytest.raises(LookupError):
         await intake(request(), None, None)
     assert intake.in_flight == 0
+
+
+async def test_a_failure_that_is_found_inside_is_the_answer():
+    sent = []
+
+    async def failing(scope, receive, send):
+        failures.note(httpx.ReadTimeout("private"))
+        await send({"type": "http.response.start", "status": 500, "headers": []})
+        await send({"type": "http.response.body", "body": b"litellm.Timeout"})
+
+    async def send(message):
+        sent.append(message)
+
+    await Intake(failing, secret="s3cret", state={})(request(decision()), None, send)
+    assert [message.get("status") for message in sent] == [504, None]
+    failures.note(httpx.ReadTimeout("of nobody"))
+    assert failures.current.get() is None

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import aiohttp
+import attrs
 import orjson
 from attrs import field, frozen
 from yarl import URL
@@ -28,9 +29,18 @@ from ccproxyd.gateway.auth import (
     without_keys,
 )
 from ccproxyd.gateway.exchange import Exchange, Pairs, header_pairs
-from ccproxyd.gateway.lanes.answers import NOT_SENT, check_key, opened, pass_on, too_late
+from ccproxyd.gateway.lanes import failures
+from ccproxyd.gateway.lanes.answers import (
+    NOT_SENT,
+    Answer,
+    check_key,
+    opened,
+    pass_on,
+    too_late,
+)
 from ccproxyd.gateway.lanes.connection import Connection, HungUpError, request_head
 from ccproxyd.gateway.lanes.upstream import Origin, UnreachableError, Upstream
+from ccproxyd.gateway.paths import Dialect
 from ccproxyd.gateway.pool import WAIT_SECONDS, Pool, Seat
 from ccproxyd.gateway.report import Report
 from ccproxyd.gateway.websocket import WebSocketExchange
@@ -40,6 +50,7 @@ DECISION_HEADER: Final = "x-ccproxy-decision"
 
 _HOST: Final = "worker"
 _TIMEOUTS: Final = Timeouts()
+_OF_LITELLM: Final = b"x-litellm-"
 
 Log = Callable[..., None]
 
@@ -129,6 +140,7 @@ class LiteLLMLane:
             if fallback := taken_fallback(incoming.headers):
                 report.fallback = fallback
                 exchange.extra += header_pairs([("x-ccproxy-fallback", fallback)])
+            answer = truthful(answer, incoming.headers, exchange.dialect, report)
             await pass_on(answer, exchange, report, "the worker")
         finally:
             incoming.let_go()
@@ -202,6 +214,20 @@ def _from_worker(order: Order) -> Iterator[None]:
         raise _WorkerDiedError from None
     except TimeoutError:
         raise too_late(order.timeouts) from None
+
+
+def truthful(answer: Answer, headers: Pairs, dialect: Dialect, report: Report) -> Answer:
+    """The answer without what is LiteLLM's own, and its failures in the client's shape."""
+    shown = [pair for pair in answer.headers if not pair[0].startswith(_OF_LITELLM)]
+    answer = attrs.evolve(answer, headers=shown)
+    source = dict(headers).get(failures.HEADER.encode())
+    if source is not None:
+        return failures.presented(answer, source.decode("latin-1"), dialect)
+    if failures.begins_with_error(answer):
+        return failures.presented(failures.unstreamed(answer), "provider", dialect)
+    if answer.streams:
+        return attrs.evolve(answer, rest=failures.Watched(answer, report))
+    return answer
 
 
 def taken_fallback(headers: Pairs) -> str | None:

@@ -212,6 +212,44 @@ async def test_a_short_answer_is_passed_on_whole(sockets):
     assert (report.usage.output_tokens, report.failed) == (5, False)
 
 
+async def test_what_litellm_tells_of_itself_goes_no_further(sockets):
+    inner = [("x-litellm-model-group", "think"), ("x-litellm-attempted-fallbacks", "0")]
+    async with opened(sockets) as (lane, worker):
+        worker.default = answers(b"{}", 200, *inner, ("x-request-id", "42"))
+        call, _ = await lane.carry()
+    assert call.header("x-request-id") == "42"
+    assert not [name for name, _ in call.answered if name.startswith("x-litellm")]
+
+
+async def test_a_providers_failure_has_the_clients_shape(sockets):
+    body = b'{"error": {"message": "slow down", "type": "requests"}}'
+    told = [("x-ccproxy-failure", "provider"), ("retry-after", "7")]
+    async with opened(sockets) as (lane, worker):
+        worker.default = answers(body, 429, *told)
+        call, report = await lane.carry(Call(path="/v1/messages"))
+        assert call.json()["error"] == {"type": "rate_limit_error", "message": "slow down"}
+        assert (call.status, call.header("retry-after")) == (429, "7")
+        assert call.header("x-ccproxy-failure") is None
+        call, report = await lane.carry(Call(path="/v1/chat/completions"))
+        assert (call.answer, report.status) == (body, 429)
+
+
+async def test_a_stream_that_begins_with_its_error_is_no_stream(sockets):
+    error = b'{"type":"error","error":{"type":"overloaded_error","message":"x"}}'
+    async with opened(sockets) as (lane, worker):
+        worker.default = streams(b"event: error\ndata: %s\n\n" % error)
+        call, report = await lane.carry(Call(path="/v1/messages"))
+    assert (call.status, call.header("content-type")) == (529, "application/json")
+    assert (call.json()["error"]["message"], report.failed) == ("x", True)
+
+
+async def test_a_stream_that_ends_in_an_error_has_failed(sockets):
+    async with opened(sockets) as (lane, worker):
+        worker.default = streams(EVENTS[0], b'event: error\ndata: {"type":"error"}\n\n')
+        call, report = await lane.carry()
+    assert (call.status, call.complete, report.failed) == (200, True, True)
+
+
 async def test_an_error_is_passed_on_as_it_is(sockets):
     async with opened(sockets) as (lane, worker):
         worker.default = answers(b'{"type": "error"}', 529)

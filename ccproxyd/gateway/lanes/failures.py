@@ -1,0 +1,196 @@
+"""A failure that came through LiteLLM, in the shape that the client's library reads.
+
+A worker tells whose words a failure is in. The provider's own go on byte for byte where its API is
+the one that the client speaks, with its status and headers: `retry-after`, `x-should-retry`, rate
+limits, and texts that clients parse. Where LiteLLM translates, the client gets the envelope of its
+own API around the provider's message, and a type that goes with the status. LiteLLM's refusals, and
+what went wrong on the way to a provider, have our own shape as everything else here (`replies`).
+
+One text is translated as well. That a conversation is too long for its model Claude Code
+understands by `prompt is too long: N tokens > M maximum` alone, and compacts it then; other
+providers have the same two numbers in other words.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import attrs
+import orjson
+
+from ccproxyd.errors import message_in, proxy_error
+from ccproxyd.gateway.exchange import Pairs
+from ccproxyd.gateway.lanes.answers import Answer
+from ccproxyd.gateway.paths import Dialect
+from ccproxyd.gateway.replies import ANTHROPIC_TYPES, anthropic_type, error_body
+from ccproxyd.gateway.report import Report
+
+HEADER: Final = "x-ccproxy-failure"
+OURS: Final = "ours"
+
+_TOO_LONG: Final = "prompt is too long"
+_CODE_TOO_LONG: Final = "context_length_exceeded"
+_IS_TOO_LONG: Final = re.compile(
+    r"context (length|window|size)|prompt length|token count|tokens allowed|too large for model",
+    re.IGNORECASE,
+)
+_COUNT: Final = re.compile(r"(?<![\w.-])(\d{1,3}(?:,\d{3})+|\d{4,})(?![\w-])")
+"""No model has room for fewer than a thousand tokens, and a date in its name is no count."""
+
+_ERROR_EVENTS: Final = (b"event: error\n", b'data: {"error"', b'data: {"type":"error"')
+_STATUS_OF: Final = {
+    "api_error": 500,
+    "overloaded_error": 529,
+    **{kind: status for status, kind in ANTHROPIC_TYPES.items() if kind != "overloaded_error"},
+}
+_OF_A_STREAM: Final = frozenset(
+    {b"content-type", b"content-length", b"cache-control", b"x-accel-buffering"}
+)
+_LONGEST: Final = 2000
+
+
+def begins_with_error(answer: Answer) -> bool:
+    """Whether a stream says that it failed before it says anything else."""
+    return answer.streams and answer.status < 400 and answer.first.startswith(_ERROR_EVENTS)
+
+
+def unstreamed(answer: Answer) -> Answer:
+    """The same failure as an answer with a status, since nothing of it has been sent yet."""
+    event = _parsed(answer.first.partition(b"data: ")[2].partition(b"\n")[0])
+    error = _mapping(event, "error") or {}
+    return _whole(answer, _status_of(error), answer.headers, orjson.dumps(event))
+
+
+def _status_of(error: Mapping[str, Any]) -> int:
+    named = _STATUS_OF.get(str(error.get("type")))
+    code = str(error.get("code"))
+    if named is None and code.isdecimal() and 400 <= int(code) <= 599:
+        return int(code)
+    return named or 500
+
+
+def presented(answer: Answer, source: str, dialect: Dialect) -> Answer:
+    """A failure as the client's library expects to read it.
+
+    Args:
+        answer: with a status of 400 or more, whole.
+        source: what the worker says in `HEADER`.
+    """
+    body = _parsed(answer.first)
+    if source == OURS:
+        error = proxy_error(_said(body, answer.status), answer.status)
+        return _with_body(answer, error_body(error, dialect))
+    if _is_of(dialect, body):
+        return answer
+    return _with_body(answer, _enveloped(body, answer.status, dialect))
+
+
+def _is_of(dialect: Dialect, body: Any) -> bool:
+    """Whether a provider's failure has the shape already."""
+    if not isinstance(_mapping(body, "error"), dict) or "message" not in body["error"]:
+        return False
+    return (body.get("type") == "error") is (dialect is Dialect.ANTHROPIC)
+
+
+def _enveloped(body: Any, status: int, dialect: Dialect) -> dict[str, Any]:
+    error = _mapping(body, "error") or {}
+    said = _said(body, status)
+    if dialect is Dialect.ANTHROPIC:
+        message = in_anthropics_words(said, error)
+        return {"type": "error", "error": {"type": anthropic_type(status), "message": message}}
+    code = _CODE_TOO_LONG if said.startswith(_TOO_LONG) else None
+    kind = error.get("type") or anthropic_type(status)
+    return {"error": {"message": said, "type": kind, "param": None, "code": code}}
+
+
+def in_anthropics_words(said: str, error: Mapping[str, Any]) -> str:
+    """What a provider says, unless it is that the prompt is too long.
+
+    >>> in_anthropics_words("The input token count (2048) exceeds the maximum of 1024", {})
+    'prompt is too long: 2048 tokens > 1024 maximum'
+    >>> in_anthropics_words("slow down", {})
+    'slow down'
+    """
+    if _TOO_LONG in said:
+        return said
+    counts = _counts(said, error)
+    if len(counts) == 2 and _IS_TOO_LONG.search(said):
+        return f"{_TOO_LONG}: {max(counts)} tokens > {min(counts)} maximum"
+    return f"{_TOO_LONG}: {said}" if error.get("code") == _CODE_TOO_LONG else said
+
+
+def _counts(said: str, error: Mapping[str, Any]) -> list[int]:
+    """What there was and what there may be, in any order; llama.cpp has them in fields."""
+    fields = [error.get("n_prompt_tokens"), error.get("n_ctx")]
+    counts = [one for one in fields if isinstance(one, int)]
+    counts = counts or [int(one.replace(",", "")) for one in _COUNT.findall(said)]
+    return counts[:2] if len(set(counts[:2])) == 2 else []
+
+
+def _said(body: Any, status: int) -> str:
+    """The provider's message; a page of HTML is none."""
+    said = message_in(body) or ""
+    if not said or said.startswith("<"):
+        return f"the provider answered with {status} and gave no reason"
+    return said[:_LONGEST]
+
+
+def _with_body(answer: Answer, body: Mapping[str, Any]) -> Answer:
+    return _whole(answer, answer.status, answer.headers, orjson.dumps(body))
+
+
+def _whole(answer: Answer, status: int, headers: Pairs, body: bytes) -> Answer:
+    kept = [pair for pair in headers if pair[0] not in _OF_A_STREAM]
+    own = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    return attrs.evolve(
+        answer, status=status, headers=[*kept, *own], first=body, whole=True, streams=False
+    )
+
+
+def _mapping(body: Any, name: str) -> dict[str, Any] | None:
+    found = body.get(name) if isinstance(body, dict) else None
+    return found if isinstance(found, dict) else None
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return body.decode("utf-8", "replace")
+
+
+class Watched:
+    """The rest of a stream; one whose last words are an error has failed, whatever its status."""
+
+    def __init__(self, answer: Answer, report: Report) -> None:
+        self._incoming = answer.rest
+        self._report = report
+        self.status = answer.status
+        self.headers = answer.headers
+        self._look(answer.first)
+
+    @property
+    def at_end(self) -> bool:
+        return self._incoming.at_end
+
+    async def read(self, deadline: float) -> bytes:
+        """As `Incoming.read`."""
+        piece = await self._incoming.read(deadline)
+        self._look(piece)
+        return piece
+
+    def let_go(self) -> None:
+        """As `Incoming.let_go`."""
+        self._incoming.let_go()
+
+    def _look(self, piece: bytes) -> None:
+        if piece:
+            self._last = piece
+        if self._incoming.at_end and _ends_in_error(self._last):
+            self._report.cut = True
+
+
+def _ends_in_error(piece: bytes) -> bool:
+    return any(event in b"\n" + piece for event in (b"\nevent: error\n", b'\ndata: {"error"'))

@@ -1,0 +1,84 @@
+"""What every answer passes on its way out of LiteLLM: its headers are sorted, its failures told.
+
+LiteLLM's own headers name addresses, deployments, prices and spending of a key that is ours: none
+of them goes further, but for the two by which the gateway learns that a fallback was taken. What
+the provider said of rate limits and of the request's id LiteLLM puts behind a prefix of its own,
+where no client looks for it; here it gets its name back.
+
+A failure is held back until it is whole, and then told as `failures` knows it. Its header
+`x-ccproxy-failure` says to the gateway whose words these are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from typing import Any, Final
+
+from ccproxyd.worker import failures
+from ccproxyd.worker.failures import Failure, Headers, Slot
+
+HEADER: Final = b"x-ccproxy-failure"
+
+_OF_LITELLM: Final = b"x-litellm-"
+_FOR_THE_GATEWAY: Final = frozenset({b"x-litellm-attempted-fallbacks", b"x-litellm-model-group"})
+_OF_THE_PROVIDER: Final = b"llm_provider-"
+_RESTORED: Final = (b"anthropic-ratelimit-", b"x-ratelimit-", b"request-id", b"x-request-id")
+
+Message = MutableMapping[str, Any]
+Send = Callable[[Message], Awaitable[None]]
+
+
+class Answering:
+    """ASGI's `send` for one answer of LiteLLM's."""
+
+    def __init__(self, send: Send, slot: Slot, *, routed: bool) -> None:
+        self._send = send
+        self._slot = slot
+        self._routed = routed
+        """What is only relayed is the provider's own, failures too."""
+        self._failed: Message | None = None
+        self._pieces: list[bytes] = []
+
+    async def __call__(self, message: Message) -> None:
+        """Pass one message on, or keep it until the failure that it is part of is whole."""
+        if message["type"] == "http.response.start":
+            await self._start(message)
+        elif self._failed is not None:
+            await self._collect(self._failed, message)
+        else:
+            body = failures.cleared(message.get("body", b""), self._slot)
+            await self._send({**message, "body": body})
+
+    async def _start(self, message: Message) -> None:
+        if message["status"] >= 400 and self._routed:
+            self._failed = message
+        else:
+            await self._send({**message, "headers": list(shown(message["headers"]))})
+
+    async def _collect(self, started: Message, message: Message) -> None:
+        self._pieces.append(message.get("body", b""))
+        if message.get("more_body"):
+            return
+        failure = self._slot.failure or failures.of_litellm(
+            started["status"], started["headers"], b"".join(self._pieces)
+        )
+        await self._tell(failure)
+
+    async def _tell(self, failure: Failure) -> None:
+        length = (b"content-length", str(len(failure.body)).encode())
+        headers = [*failure.headers, (HEADER, failure.source), length]
+        start = {"type": "http.response.start", "status": failure.status, "headers": headers}
+        await self._send(start)
+        await self._send({"type": "http.response.body", "body": failure.body})
+
+
+def shown(headers: Headers) -> Iterator[tuple[bytes, bytes]]:
+    """The headers of an answer, less what is LiteLLM's own business."""
+    told = {name for name, _ in headers}
+    for name, value in headers:
+        if name.startswith(_OF_THE_PROVIDER):
+            own = name.removeprefix(_OF_THE_PROVIDER)
+            if own.startswith(_RESTORED) and own not in told:
+                yield own, value
+        elif not name.startswith(_OF_LITELLM) or name in _FOR_THE_GATEWAY:
+            yield name, value

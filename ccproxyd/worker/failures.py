@@ -1,0 +1,237 @@
+"""What really went wrong, where LiteLLM says it in its own words.
+
+A failure on its way through LiteLLM loses its status (529 becomes 500, 413 becomes 400), its
+headers (`retry-after`) and its shape: the message is wrapped in the names of two or three exception
+classes, with advice on LiteLLM's settings behind it. But the chain of those exceptions ends in the
+provider's own answer, or in the connection that broke. So LiteLLM's hook for failures, which
+`handler` has, keeps what is found there (`note`), and `answering` answers with it.
+
+LiteLLM's own refusals, and the errors that it writes into a stream, have no such chain. Of these
+only the words are cleared (`plain`).
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Collection, Iterator
+from contextvars import ContextVar
+from typing import Any, Final
+
+import httpx
+import orjson
+from attrs import define, frozen
+
+from ccproxyd.errors import ProxyError, UpstreamTimeout, message_in, proxy_error
+
+PROVIDER: Final = b"provider"
+"""The answer is the provider's own, byte for byte."""
+OURS: Final = b"ours"
+"""The provider did not answer, or was not asked: the body is a `ProxyError`'s."""
+
+_NOT_PASSED: Final = frozenset(
+    "connection content-encoding content-length date keep-alive proxy-authenticate server "
+    "set-cookie te trailer transfer-encoding upgrade".split()
+)
+_JSON: Final = (b"content-type", b"application/json")
+_LONGEST_CHAIN: Final = 20
+_NOT_IN_TIME: Final = "the provider did not answer in time"
+
+_CLASSES: Final = re.compile(
+    r"(litellm\.\w+: |[A-Z]\w*(Error|Exception|Timeout): |Timeout Error: |\w+(Exception|Error) - )+"
+)
+_ADVICE: Final = re.compile(
+    r"(\. Handle with `litellm\.\w+`\.|\n+LiteLLM: model group |\nmodel=\S+\. context_window_fall"
+    r"|\n*Deployment Info: |\n*Set 'context_window_fallback'|\n?Received Model Group="
+    r"|\n*Received Messages=).*",
+    re.DOTALL,
+)
+_WRITTEN_BY_LITELLM: Final = ("litellm.", "Invalid request format: litellm.")
+_ERROR_EVENTS: Final = (
+    b"event: error\n",
+    b"event: response.failed\n",
+    b'data: {"error"',
+    b'data: {"type":"error"',
+)
+_STALLED: Final = re.compile(
+    r"Timeout on reading data from socket|litellm\..*(Request|Connection) timed out", re.DOTALL
+)
+_BROKEN: Final = re.compile(
+    r"Response payload is not completed|litellm\..*(Server disconnected|Connection error\.)",
+    re.DOTALL,
+)
+"""What aiohttp says, and OpenAI's library."""
+
+Headers = Collection[tuple[bytes, bytes]]
+
+
+@frozen
+class Failure:
+    """The answer that the client should have; `source` is `PROVIDER` or `OURS`."""
+
+    status: int
+    headers: tuple[tuple[bytes, bytes], ...]
+    body: bytes
+    source: bytes
+
+
+@define
+class Slot:
+    """Where the hook leaves what it has learnt, for the layer around LiteLLM."""
+
+    failure: Failure | None = None
+
+
+current: ContextVar[Slot | None] = ContextVar("ccproxyd_failure", default=None)
+
+
+def note(error: BaseException) -> None:
+    """Keep what this exception is really about, for the request that it ended."""
+    slot = current.get()
+    if slot is not None:
+        slot.failure = find(error)
+
+
+def find(error: BaseException) -> Failure | None:
+    """The nearest failure of a provider, or of the way there, that an exception comes from."""
+    return next(filter(None, map(_failure, _chain(error))), None)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The exception, then what it was raised from, or meanwhile."""
+    for _ in range(_LONGEST_CHAIN):
+        if error is None:
+            return
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _failure(error: BaseException) -> Failure | None:
+    if isinstance(error, httpx.HTTPStatusError) and error.response.status_code >= 400:
+        return _told_by_provider(error.response)
+    if isinstance(error, httpx.TimeoutException):
+        return ours(UpstreamTimeout(_NOT_IN_TIME))
+    if isinstance(error, httpx.TransportError):
+        return _unreached(type(error.__cause__ or error).__name__)
+    return None
+
+
+def _told_by_provider(response: httpx.Response) -> Failure:
+    headers = tuple(
+        (name.lower(), value)
+        for name, value in response.headers.raw
+        if name.decode("latin-1").lower() not in _NOT_PASSED
+    )
+    try:
+        body = response.content
+    except httpx.StreamError:  # it was never read, and cannot be any more
+        body = b""
+    return Failure(response.status_code, headers, body, PROVIDER)
+
+
+def _unreached(kind: str) -> Failure:
+    return ours(ProxyError(f"the provider cannot be reached, or hung up ({kind})", code=502))
+
+
+def ours(error: ProxyError, headers: Headers = ()) -> Failure:
+    """A failure that no provider has told, as the gateway takes it."""
+    body = orjson.dumps(error.to_json())
+    return Failure(error.code, (_JSON, *headers), body, OURS)
+
+
+def of_litellm(status: int, headers: Headers, body: bytes) -> Failure:
+    """A refusal of LiteLLM's own, or one whose origin it has lost."""
+    said = message_in(_parsed(body)) or ""
+    kept = [(name, value) for name, value in headers if name.lower() == b"retry-after"]
+    if status == 408 or _STALLED.search(said):
+        return ours(UpstreamTimeout(_NOT_IN_TIME))
+    if _BROKEN.search(said):
+        return _unreached("APIConnectionError")
+    return ours(proxy_error(plain(said) or f"LiteLLM failed with {status}", status), kept)
+
+
+def plain(text: str) -> str:
+    r"""A message without the wrapping that LiteLLM has put around it.
+
+    >>> plain("litellm.RateLimitError: RateLimitError: OpenAIException - slow down")
+    'slow down'
+    >>> plain('litellm.BadRequestError: AnthropicException - {"error": {"message": "no"}}')
+    'no'
+    >>> plain("TypeError: is what the provider says")
+    'TypeError: is what the provider says'
+    """
+    said = _ADVICE.sub("", text)
+    if not said.startswith(_WRITTEN_BY_LITELLM):
+        return said
+    said = said[said.index("litellm.") :]
+    classes = _CLASSES.match(said)
+    said = said[classes.end() :] if classes else said
+    return message_in(_parsed(_unquoted(said))) or said
+
+
+def _unquoted(said: str) -> bytes:
+    """LiteLLM prints bytes as Python writes them."""
+    if said.startswith(("b'", 'b"')):
+        try:
+            value = ast.literal_eval(said)
+        except (SyntaxError, ValueError):
+            return said.encode()
+        if isinstance(value, bytes):
+            return value
+    return said.encode()
+
+
+def _parsed(body: bytes) -> Any:
+    """JSON's value, or the text that is none."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return body.decode("utf-8", "replace")
+
+
+# -- in a stream
+
+
+def cleared(piece: bytes, slot: Slot) -> bytes:
+    """A piece of a stream; if it is an error event of LiteLLM's, with what really happened in it.
+
+    What the provider itself has sent stays as it is, byte for byte.
+    """
+    if not (piece.startswith(_ERROR_EVENTS) or (slot.failure and b"error" in piece)):
+        return piece
+    before, mark, rest = piece.partition(b"data: ")
+    data, *after = rest.partition(b"\n")
+    event = _parsed(data)
+    changed = _cleared_event(event, slot) if isinstance(event, dict) else event
+    if changed == event:
+        return piece
+    return b"".join((before, mark, orjson.dumps(changed), *after))
+
+
+def _cleared_event(event: dict[str, Any], slot: Slot) -> dict[str, Any]:
+    if isinstance(response := event.get("response"), dict):
+        return {**event, "response": _cleared_event(response, slot)}
+    error = event.get("error")
+    said = error.get("message") if isinstance(error, dict) else None
+    if not isinstance(error, dict) or not isinstance(said, str):
+        return event
+    if broken := _how_it_broke(said, slot):
+        return {**event, "error": {**error, **_told(broken, event)}}
+    return {**event, "error": {**error, "message": plain(said)}}
+
+
+def _how_it_broke(said: str, slot: Slot) -> ProxyError | None:
+    """What became of the connection, if that was it and not the provider's own word."""
+    known = slot.failure if slot.failure and slot.failure.source == OURS else None
+    if _STALLED.search(said) or (known and known.status == UpstreamTimeout.code):
+        return UpstreamTimeout("the answer stopped coming")
+    if _BROKEN.search(said) or known:
+        return ProxyError("the answer was cut: the provider went away", code=502)
+    return None
+
+
+def _told(error: ProxyError, event: dict[str, Any]) -> dict[str, Any]:
+    if event.get("type") != "error":  # OpenAI's event has no name
+        return error.to_json()["error"]
+    kind = "timeout_error" if isinstance(error, UpstreamTimeout) else "api_error"
+    return {"type": kind, "message": error.message}

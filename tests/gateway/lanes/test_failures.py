@@ -1,0 +1,238 @@
+"""Failures as clients read them, out of what providers and LiteLLM say."""
+
+import orjson
+import pytest
+
+from ccproxyd.gateway.lanes.answers import Answer
+from ccproxyd.gateway.lanes.failures import (
+    Watched,
+    begins_with_error,
+    in_anthropics_words,
+    presented,
+    unstreamed,
+)
+from ccproxyd.gateway.paths import Dialect
+from ccproxyd.gateway.report import Report
+
+ANTHROPICS = b'{"type": "error",  "error": {"type": "overloaded_error", "message": "Overloaded"}}'
+OPENAIS = b'{"error": {"message": "slow down", "type": "tokens", "param": null, "code": "x"}}'
+
+
+class Rest:
+    """What is still to come of an answer."""
+
+    def __init__(self, *pieces):
+        self.pieces = list(pieces)
+        self.gone = False
+
+    @property
+    def at_end(self):
+        return not self.pieces
+
+    async def read(self, deadline):
+        return self.pieces.pop(0)
+
+    def let_go(self):
+        self.gone = True
+
+
+def answer(first, status=200, *headers, streams=False, rest=None):
+    rest = rest or Rest()
+    return Answer(status, list(headers), first, rest, whole=not streams, streams=streams)
+
+
+def said(found):
+    return orjson.loads(found.first)
+
+
+# -- shapes
+
+
+@pytest.mark.parametrize(
+    ("body", "dialect"), [(ANTHROPICS, Dialect.ANTHROPIC), (OPENAIS, Dialect.OPENAI)]
+)
+def test_a_provider_that_speaks_the_clients_api_is_not_touched(body, dialect):
+    failure = answer(body, 529, (b"retry-after", b"7"))
+    assert presented(failure, "provider", dialect) is failure
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, "invalid_request_error"),
+        (401, "authentication_error"),
+        (402, "billing_error"),
+        (403, "permission_error"),
+        (404, "not_found_error"),
+        (413, "request_too_large"),
+        (422, "invalid_request_error"),
+        (429, "rate_limit_error"),
+        (500, "api_error"),
+        (502, "api_error"),
+        (504, "timeout_error"),
+        (529, "overloaded_error"),
+    ],
+)
+def test_anthropics_clients_get_anthropics_type_for_the_status(status, kind):
+    found = presented(answer(OPENAIS, status), "provider", Dialect.ANTHROPIC)
+    assert found.status == status
+    assert said(found) == {"type": "error", "error": {"type": kind, "message": "slow down"}}
+
+
+def test_openais_clients_get_the_type_that_anthropic_gave():
+    found = presented(answer(ANTHROPICS, 529), "provider", Dialect.OPENAI)
+    error = {"message": "Overloaded", "type": "overloaded_error", "param": None, "code": None}
+    assert (found.status, said(found)) == (529, {"error": error})
+
+
+def test_the_headers_go_along_but_for_what_belongs_to_the_old_body():
+    old = [(b"content-type", b"text/plain"), (b"content-length", b"9"), (b"retry-after", b"7")]
+    found = presented(answer(OPENAIS, 429, *old), "provider", Dialect.ANTHROPIC)
+    assert dict(found.headers) == {
+        b"retry-after": b"7",
+        b"content-type": b"application/json",
+        b"content-length": str(len(found.first)).encode(),
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b'{"error": "model not loaded"}', "model not loaded"),
+        (b'{"message": "Not authorized"}', "Not authorized"),
+        (b'[{"error": {"code": 400, "message": "API key not valid", "status": "X"}}]', "API key"),
+        (b'{"detail": [{"loc": ["body"], "msg": "Field required"}]}', "Field required"),
+        (b"upstream connect error", "upstream connect error"),
+        (b"<html><h1>502 Bad Gateway</h1></html>", "answered with 502 and gave no reason"),
+        (b"", "answered with 502 and gave no reason"),
+        (b"\xff\xfe", "\ufffd"),
+        (b"x" * 100_000, "x" * 2000),
+    ],
+)
+@pytest.mark.parametrize("dialect", Dialect)
+def test_every_provider_is_understood(body, message, dialect):
+    found = said(presented(answer(body, 502), "provider", dialect))
+    assert message in found["error"]["message"]
+    assert len(found["error"]["message"]) <= 2000
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(400, "ValidationError"), (504, "UpstreamTimeout"), (403, "ProxyError")]
+)
+def test_what_no_provider_said_has_our_own_shape(status, kind):
+    body = orjson.dumps({"error": {"type": kind, "message": "no", "code": status}})
+    found = said(presented(answer(body, status), "ours", Dialect.OPENAI))
+    assert found == {"error": {"message": "no", "type": kind, "param": None, "code": status}}
+    found = said(presented(answer(body, status), "ours", Dialect.ANTHROPIC))
+    assert (found["type"], found["error"]["message"]) == ("error", "no")
+
+
+# -- too long
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "This model's maximum context length is 8192 tokens. However, your messages resulted in "
+        "9000 tokens. Please reduce the length of the messages.",
+        "This model's maximum context length is 8,192 tokens. However, you requested 9,000 tokens "
+        "(8500 in the messages, 500 in the completion).",
+        "The input token count (9000) exceeds the maximum number of tokens allowed (8192).",
+        "This model's maximum prompt length is 8192 but the request contains 9000 tokens.",
+        "Prompt contains 9000 tokens and 0 draft tokens, too large for model with 8192 maximum "
+        "context length",
+        "the context window of gpt-4-0613 and qwen-20250101 is 8192, not 9000",
+    ],
+)
+def test_a_prompt_that_is_too_long_is_said_in_anthropics_words(text):
+    assert in_anthropics_words(text, {}) == "prompt is too long: 9000 tokens > 8192 maximum"
+
+
+def test_numbers_may_stand_beside_the_text():
+    fields = {"n_prompt_tokens": 9000, "n_ctx": 8192}
+    text = "the request exceeds the available context size, try increasing it"
+    assert in_anthropics_words(text, fields) == "prompt is too long: 9000 tokens > 8192 maximum"
+
+
+def test_without_numbers_the_code_is_enough():
+    text = "Your input exceeds the context window of this model."
+    code = {"code": "context_length_exceeded"}
+    assert in_anthropics_words(text, code) == f"prompt is too long: {text}"
+    assert in_anthropics_words(text, {}) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "prompt is too long: 9000 tokens > 8192 maximum",
+        "max_tokens must be at most 8192, not 9000",
+        "Rate limit reached for gpt-5 on tokens per min: limit 30000, used 29000",
+        "the context window of 8192 tokens is 8192",
+    ],
+)
+def test_anything_else_is_said_as_it_is(text):
+    assert in_anthropics_words(text, {}) == text
+
+
+def test_openais_clients_are_told_by_the_code():
+    body = ANTHROPICS.replace(b"Overloaded", b"prompt is too long: 9000 tokens > 8192 maximum")
+    found = said(presented(answer(body, 400), "provider", Dialect.OPENAI))
+    assert found["error"]["code"] == "context_length_exceeded"
+
+
+# -- streams
+
+
+@pytest.mark.parametrize(
+    ("event", "status"),
+    [
+        (b"event: error\ndata: %s\n\n" % ANTHROPICS, 529),
+        (b'event: error\ndata: {"type":"error","error":{"type":"rate_limit_error"}}\n\n', 429),
+        (b'event: error\ndata: {"type":"error","error":{"type":"new_error"}}\n\n', 500),
+        (b'data: {"error": {"message": "m", "type": "x", "code": "503"}}\n\n', 503),
+        (b'data: {"error": {"message": "m", "type": null, "code": 42}}\n\n', 500),
+        (b"event: error\ndata: [1]\n\n", 500),
+    ],
+)
+def test_a_stream_that_begins_with_its_error_gets_a_status(event, status):
+    stream = answer(event, 200, (b"cache-control", b"no-cache"), (b"x-a", b"1"), streams=True)
+    assert begins_with_error(stream)
+    found = unstreamed(stream)
+    assert (found.status, found.whole, found.streams) == (status, True, False)
+    assert {name for name, _ in found.headers} == {b"x-a", b"content-type", b"content-length"}
+    assert presented(found, "provider", Dialect.ANTHROPIC).status == status
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        answer(b'event: message_start\ndata: {"error": 1}\n\n', streams=True),
+        answer(b"event: error\n", streams=False),
+        answer(b"event: error\n", 500, streams=True),
+    ],
+)
+def test_nothing_else_does(given):
+    assert not begins_with_error(given)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("last", "failed"),
+    [
+        (b"event: error\ndata: {}\n\n", True),
+        (b'event: ping\n\nevent: error\ndata: {"type": "error"}\n\n', True),
+        (b'data: {"a": 1}\n\ndata: {"error": {"message": "m"}}\n\n', True),
+        (b'data: {"text": "event: error\\n"}\n\n', False),
+        (b"data: [DONE]\n\n", False),
+    ],
+)
+async def test_a_stream_that_ends_in_an_error_has_failed(last, failed):
+    for pieces in ([b"event: error\n\n", last], [b"event: error\n\n", last, b""], [last]):
+        report = Report("r-1")
+        rest = Rest(*pieces[1:])
+        stream = Watched(answer(pieces[0], streams=True, rest=rest), report)
+        while not stream.at_end:
+            await stream.read(0)
+        assert (rest.pieces, report.cut) == ([], failed)
+    stream.let_go()
+    assert rest.gone

@@ -1,0 +1,86 @@
+"""The layer on the way out, around answers that a test makes up."""
+
+import httpx
+import orjson
+import pytest
+
+from ccproxyd.worker.answering import Answering, shown
+from ccproxyd.worker.failures import PROVIDER, Failure, Slot, find
+
+pytestmark = pytest.mark.anyio
+
+PROVIDERS = Failure(529, ((b"retry-after", b"7"),), b'{"type": "error"}', PROVIDER)
+
+
+async def sent(status, *pieces, headers=(), slot=None, routed=True):
+    """What the server gets of an answer."""
+    messages = []
+
+    async def send(message):
+        messages.append(message)
+
+    out = Answering(send, slot or Slot(), routed=routed)
+    await out({"type": "http.response.start", "status": status, "headers": list(headers)})
+    for number, piece in enumerate(pieces, start=1):
+        more = number < len(pieces)
+        await out({"type": "http.response.body", "body": piece, "more_body": more})
+    start, *bodies = messages
+    return start["status"], dict(start["headers"]), [body["body"] for body in bodies]
+
+
+async def test_an_answer_goes_on_piece_by_piece():
+    status, headers, pieces = await sent(200, b"a", b"b", b"", headers=[(b"x-a", b"1")])
+    assert (status, headers, pieces) == (200, {b"x-a": b"1"}, [b"a", b"b", b""])
+
+
+async def test_a_failure_is_the_one_that_the_hook_has_found():
+    status, headers, pieces = await sent(500, b"litellm", b".Error", slot=Slot(PROVIDERS))
+    assert (status, pieces) == (529, [PROVIDERS.body])
+    assert headers == {
+        b"retry-after": b"7",
+        b"x-ccproxy-failure": b"provider",
+        b"content-length": b"17",
+    }
+
+
+async def test_litellms_own_refusal_is_told_whole_as_ours():
+    said = [b'{"error": {"mess', b'age": "litellm.BadRequestError: no"}}']
+    status, headers, pieces = await sent(400, *said, headers=[(b"x-litellm-version", b"1")])
+    assert (status, headers[b"x-ccproxy-failure"], len(pieces)) == (400, b"ours", 1)
+    error = {"type": "ValidationError", "message": "no", "code": 400}
+    assert orjson.loads(pieces[0]) == {"error": error}
+
+
+async def test_what_is_relayed_stays_as_it_is():
+    said = b'{"detail": "litellm.BadRequestError: of a provider"}'
+    status, headers, pieces = await sent(404, said, slot=Slot(PROVIDERS), routed=False)
+    assert (status, headers, pieces) == (404, {}, [said])
+
+
+async def test_a_stream_that_breaks_says_how():
+    slot = Slot(find(httpx.ReadError("private")))
+    frames = [b'data: {"a": 1}\n\n', b'data: {"error": {"message": "private"}}\n\n']
+    _, _, pieces = await sent(200, *frames, slot=slot)
+    assert pieces[0] == frames[0]
+    assert b"the answer was cut" in pieces[1]
+
+
+def test_nothing_that_litellm_says_of_itself_is_shown():
+    headers = {
+        b"content-type": b"text/event-stream",
+        b"x-litellm-model-api-base": b"http://10.0.0.1",
+        b"x-litellm-attempted-fallbacks": b"1",
+        b"x-litellm-model-group": b"think",
+        b"x-litellm-key-spend": b"3",
+        b"llm_provider-date": b"today",
+        b"llm_provider-anthropic-ratelimit-unified-status": b"allowed",
+        b"llm_provider-request-id": b"of the provider",
+        b"request-id": b"req_1",
+    }
+    assert dict(shown(list(headers.items()))) == {
+        b"content-type": b"text/event-stream",
+        b"x-litellm-attempted-fallbacks": b"1",
+        b"x-litellm-model-group": b"think",
+        b"anthropic-ratelimit-unified-status": b"allowed",
+        b"request-id": b"req_1",
+    }

@@ -1,0 +1,223 @@
+"""What a failure is about, out of exceptions and of LiteLLM's words."""
+
+import httpx
+import orjson
+import pytest
+
+from ccproxyd.worker import failures
+from ccproxyd.worker.failures import OURS, PROVIDER, Slot, cleared, find, note, of_litellm, plain
+
+SAID = b'{"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}'
+
+
+def refused(status=529, body=SAID, **headers):
+    request = httpx.Request("POST", "http://provider/")
+    answer = httpx.Response(status, content=body, headers=headers, request=request)
+    return httpx.HTTPStatusError("refused", request=request, response=answer)
+
+
+def wrapped(error, *, times=3):
+    """The error, as it comes out of so many layers that have caught and raised."""
+    for number in range(times):
+        try:
+            try:
+                raise error
+            except Exception:
+                raise RuntimeError(f"layer {number}")  # noqa: B904 - as LiteLLM does
+        except RuntimeError as outer:
+            error = outer
+    return error
+
+
+def said_by(failure):
+    return orjson.loads(failure.body)["error"]
+
+
+# -- exceptions
+
+
+def test_a_providers_answer_is_found_below_any_number_of_layers():
+    found = find(wrapped(refused(retry_after="7"), times=6))
+    assert (found.status, found.body, found.source) == (529, SAID, PROVIDER)
+
+
+def test_the_providers_headers_go_along_but_for_those_of_its_connection():
+    error = refused(
+        **{"Retry-After": "7", "x-should-retry": "true", "anthropic-ratelimit-x": "1"},
+        **{"server": "s", "content-encoding": "identity", "set-cookie": "c", "connection": "close"},
+    )
+    assert dict(find(error).headers) == {
+        b"retry-after": b"7",
+        b"x-should-retry": b"true",
+        b"anthropic-ratelimit-x": b"1",
+    }
+
+
+def test_of_two_failures_the_later_one_counts():
+    earlier, later = refused(429), httpx.ConnectError("to the fallback")
+    later.__context__ = earlier
+    assert find(wrapped(later)).status == 502
+    assert find(wrapped(earlier)).status == 429
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "kind"),
+    [
+        (httpx.ReadTimeout("private"), 504, "UpstreamTimeout"),
+        (httpx.ConnectTimeout("private"), 504, "UpstreamTimeout"),
+        (httpx.ConnectError("private"), 502, "ProxyError"),
+        (httpx.RemoteProtocolError("private"), 502, "ProxyError"),
+    ],
+)
+def test_a_provider_that_did_not_answer_is_told_in_our_words(error, status, kind):
+    found = find(wrapped(error))
+    assert (found.status, found.source, said_by(found)["type"]) == (status, OURS, kind)
+    assert b"private" not in found.body
+
+
+def test_an_answer_that_was_never_read_has_no_body():
+    request = httpx.Request("POST", "http://provider/")
+    unread = httpx.Response(500, stream=httpx.ByteStream(b"gone"), request=request)
+    unread.is_closed = True
+    unread.is_stream_consumed = True
+    found = find(httpx.HTTPStatusError("", request=request, response=unread))
+    assert (found.status, found.body) == (500, b"")
+
+
+def test_other_exceptions_say_nothing():
+    assert find(wrapped(LookupError("x"))) is None
+    assert find(refused(304)) is None
+
+
+def test_a_chain_that_ends_in_itself_ends():
+    first, second = LookupError(), LookupError()
+    first.__context__, second.__context__ = second, first
+    assert find(first) is None
+
+
+def test_it_is_kept_for_the_request_alone():
+    note(refused())  # outside of any request there is nobody to keep it for
+    slot = Slot()
+    token = failures.current.set(slot)
+    note(refused(429))
+    failures.current.reset(token)
+    assert slot.failure.status == 429
+
+
+# -- LiteLLM's own refusals
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "message"),
+    [
+        (400, {"error": {"message": "litellm.BadRequestError: no such thing"}}, "no such thing"),
+        (400, {"type": "error", "error": {"type": "x", "message": "no messages"}}, "no messages"),
+        (404, {"detail": "Not Found"}, "Not Found"),
+        (422, {"detail": [{"loc": ["body"], "msg": "Field required"}]}, "Field required"),
+        (500, "Internal Server Error", "Internal Server Error"),
+        (503, "", "LiteLLM failed with 503"),
+    ],
+)
+def test_a_refusal_keeps_its_status_and_its_message(status, body, message):
+    raw = body.encode() if isinstance(body, str) else orjson.dumps(body)
+    found = of_litellm(status, [(b"retry-after", b"5"), (b"x-litellm-key-spend", b"1")], raw)
+    assert (found.status, said_by(found)["message"]) == (status, message)
+    assert found.headers == ((b"content-type", b"application/json"), (b"retry-after", b"5"))
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "code"),
+    [
+        (408, "litellm.Timeout: whatever", 504),
+        (500, "litellm.APIError: OpenAIException - Request timed out.", 504),
+        (500, "litellm.InternalServerError: OpenAIException - Connection error.", 502),
+        (500, "Response payload is not completed: <TransferEncodingError: 400>", 502),
+    ],
+)
+def test_a_connection_that_failed_is_no_internal_error(status, said, code):
+    assert of_litellm(status, [], orjson.dumps({"error": {"message": said}})).status == code
+
+
+# -- words
+
+ADVICE = "\n\nLiteLLM: model group 'think' failed with the error above. No fallback was attempted."
+QUOTED = '{"error": {"message": "slow down", "type": "x"}}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "slow down",
+        f"slow down{ADVICE}",
+        f"litellm.RateLimitError: RateLimitError: OpenAIException - slow down{ADVICE}",
+        f"litellm.RateLimitError: AnthropicException - {QUOTED}{ADVICE}",
+        f"litellm.RateLimitError: AnthropicException - b'{QUOTED}'",
+        "litellm.InternalServerError: AnthropicException - slow down. Handle with "
+        "`litellm.InternalServerError`.",
+        "litellm.ContextWindowExceededError: litellm.BadRequestError: AnthropicError - slow down\n"
+        "model=think. context_window_fallbacks=None. fallbacks=None.\n\nSet 'context_window_fall",
+        f"Invalid request format: litellm.APIConnectionError: OpenAIException - slow down{ADVICE}",
+    ],
+)
+def test_only_the_providers_words_are_left(text):
+    assert plain(text) == "slow down"
+
+
+@pytest.mark.parametrize("text", ["b'not bytes", "b'a' + b'b'"])
+def test_what_only_looks_like_bytes_is_text(text):
+    assert plain(f"litellm.APIError: {text}") == text
+
+
+# -- streams
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        b'event: content_block_delta\ndata: {"delta": {"text": "an error"}}\n\n',
+        b'event: error\ndata: {"type":"error","error":{"type":"a","message":"Overloaded"}}\n\n',
+        b'data: {"error": "not an object"}\n\n',
+        b"event: error\ndata: not JSON\n\n",
+        b"",
+    ],
+)
+def test_what_is_not_litellms_error_stays_as_it_is(piece):
+    assert cleared(piece, Slot()) is piece
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        b'event: error\ndata: {"type": "error", "error": {"type": "a", "message": "%s"}}\n\n',
+        b'data: {"error": {"message": "%s", "type": null, "param": null, "code": "500"}}\n\n',
+        b'event: response.failed\ndata: {"type":"response.failed","response":{"error":'
+        b'{"code":"server_error","message":"%s"}}}\n\n',
+    ],
+)
+def test_an_error_event_says_what_the_provider_said(piece):
+    piece %= b"litellm.APIError: APIError: OpenAIException - Overloaded"
+    found = cleared(piece, Slot())
+    assert b'"message":"Overloaded"' in found
+    assert found.startswith(piece.partition(b"data: ")[0])
+    assert found.endswith(b"}\n\n")
+
+
+def test_a_connection_that_broke_is_told_in_our_words():
+    event = b'event: error\ndata: {"type": "error", "error": {"type": "a", "message": "any"}}\n\n'
+    slot = Slot(find(httpx.ReadError("private")))
+    cut = {"type": "api_error", "message": "the answer was cut: the provider went away"}
+    assert orjson.loads(cleared(event, slot)[19:]) == {"type": "error", "error": cut}
+    slot = Slot(find(httpx.ReadTimeout("private")))
+    stalled = {"type": "timeout_error", "message": "the answer stopped coming"}
+    assert orjson.loads(cleared(event, slot)[19:]) == {"type": "error", "error": stalled}
+
+
+def test_openais_clients_get_the_code_of_it():
+    said = "Timeout on reading data from socket"
+    frame = b'data: {"error": {"message": "%s", "type": null, "param": null}}\n\n' % said.encode()
+    assert orjson.loads(cleared(frame, Slot())[6:])["error"] == {
+        "message": "the answer stopped coming",
+        "type": "UpstreamTimeout",
+        "param": None,
+        "code": 504,
+    }
