@@ -187,19 +187,19 @@ class Logging:
 
     enable_pre_api_call: bool = field(
         default=True,
-        metadata=_key(_flag, "log when a request is sent on"),
+        metadata=_key(_flag, "log each request that is sent on"),
     )
     enable_post_api_call: bool = field(
         default=True,
-        metadata=_key(_flag, "log when its answer has ended"),
+        metadata=_key(_flag, "log each request that has ended"),
     )
     enable_routing_analysis: bool = field(
         default=True,
-        metadata=_key(_flag, "log the label, the rule and the reason"),
+        metadata=_key(_flag, "log how good the route was"),
     )
     enable_cost_tracking: bool = field(
         default=True,
-        metadata=_key(_flag, "count tokens and cost"),
+        metadata=_key(_flag, "log tokens and cost"),
     )
     enable_moderation: bool = field(
         default=False,

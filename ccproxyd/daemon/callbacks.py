@@ -37,7 +37,7 @@ class _Callbacks:
 
     def heard(self, life: Supervised, message: dict[str, Any]) -> None:
         if message["kind"] == "log":
-            self.house.heard_log(life, message)
+            self.house.hearing.said(life.name, message)
 
 
 class DemoCallbacks(_Callbacks):
@@ -91,9 +91,9 @@ class GatewayCallbacks(_Callbacks):
         super().heard(life, message)
         match message["kind"]:
             case "decided":
-                self.house.stats.decided(message)
+                self.house.hearing.decided(message)
             case "finished":
-                self.house.heard_finished(message)
+                self.house.hearing.finished(message)
             case "wanted":
                 self.house.wake()
             case "idle":
@@ -124,6 +124,6 @@ class WorkerCallbacks(_Callbacks):
             case "ready":
                 self.generation.models = frozenset(message["models"])
             case "priced":
-                self.house.heard_priced(message)
+                self.house.hearing.priced(message)
             case "heartbeat":
                 self.house.check_memory(self.generation, self.rendering, life)

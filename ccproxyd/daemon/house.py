@@ -16,6 +16,7 @@ from __future__ import annotations
 import datetime
 import importlib.metadata
 import os
+import secrets
 import signal
 import socket
 import time
@@ -46,6 +47,7 @@ from ccproxyd.daemon.commands import (
     template_command,
     worker_command,
 )
+from ccproxyd.daemon.hearing import Hearing
 from ccproxyd.daemon.purse import Purse
 from ccproxyd.daemon.rendering import Rendering, check_models, new_seal
 from ccproxyd.errors import CcproxydError, ConfigError
@@ -63,7 +65,6 @@ from ccproxyd.supervision.template import (
 )
 from ccproxyd.telemetry.logs import Logger
 from ccproxyd.telemetry.redact import is_stack_line, redact
-from ccproxyd.telemetry.repeats import Repeats
 from ccproxyd.telemetry.stats import Stats
 from ccproxyd.wire import WireClosedError
 
@@ -74,15 +75,9 @@ REMEMBERED_LINES: Final = 30
 _PUBLISH_SECONDS: Final = 5.0
 RECYCLE_SECONDS: Final = 60.0
 """A worker younger than this has not grown: its limit is too low."""
-_LIBRARY: Final = "a library has logged something"
 BURY_SECONDS: Final = 30.0
 FAREWELL_SECONDS: Final = 15.0
 """LiteLLM reports its last prices in up to 5 s and shuts down in up to 10."""
-_LOGGED: Final = (
-    "request_id label rule model call_type lane fallback status failed resent input_tokens "
-    "output_tokens cache_read_tokens cost_usd latency_ms first_byte_ms"
-).split()
-_ENVELOPE: Final = frozenset({"kind", "level", "event", "text"})
 
 
 @frozen
@@ -134,7 +129,7 @@ class House:
     last_exit: str | None = None
     last_reload: dict[str, Any] | None = None
     words: dict[str, deque[str]] = field(factory=dict, repr=False)
-    repeats: Repeats = field(factory=Repeats, repr=False)
+    hearing: Hearing = field(init=False, repr=False)
     error: CcproxydError | None = None
     settled: anyio.Event = field(factory=anyio.Event)
     """It serves for the first time, or has begun to stop."""
@@ -142,6 +137,8 @@ class House:
     stop_asked: bool = False
     changing: anyio.Lock = field(factory=anyio.Lock)
     group: TaskGroup = field(init=False, repr=False)
+    session_key: str = field(factory=lambda: secrets.token_hex(32), repr=False)
+    """By which the gateways mark sessions in the log; it is kept nowhere else."""
     recycling: set[int] = field(factory=set)
     """The generations of which one worker is being exchanged."""
 
@@ -179,6 +176,7 @@ class House:
             self.group = group
             self.generations = Generations(group)
             self.purse = self._open_purse()
+            self.hearing = Hearing(self.log, self.stats, self.purse, lambda: self.loaded.settings)
             group.start_soon(self.purse.run)
             group.start_soon(self._bury_strangers)
             await self._start()
@@ -309,6 +307,7 @@ class House:
             "config": loaded.to_message(),
             "config_dir": str(self.owned.directories.config),
             "keys": self.keys_for(loaded),
+            "session_key": self.session_key,
         }
         answer = await child.ask(order)
         if not answer["ok"]:
@@ -508,34 +507,6 @@ class House:
             process=life.name,
             last_words=(life.failure or {}).get("last_words") or None,
         )
-
-    def heard_log(self, life: Supervised, message: dict[str, Any]) -> None:
-        facts = {name: value for name, value in message.items() if name not in _ENVELOPE}
-        facts["process"] = life.name
-        level = message.get("level", "info")
-        if "logger" in facts:
-            self._heard_library(level, str(message.get("text") or _LIBRARY), facts)
-        else:
-            self.log(level, message["event"], **facts)
-
-    def _heard_library(self, level: str, event: str, facts: dict[str, Any]) -> None:
-        """What is printed matters to who looks for a fault; what repeats itself to nobody."""
-        count = self.repeats.worth_telling((event, facts.get("where"), facts.get("error")))
-        if count is not None:
-            printed = facts["logger"] in ("stdout", "stderr")
-            times = {"times": count} if count > 1 else {}
-            self.log("debug" if printed else level, event, **facts, **times)
-
-    def heard_finished(self, message: dict[str, Any]) -> None:
-        self.stats.finished(message)
-        self.purse.finished(message)
-        if self.loaded.settings.logging.enable_post_api_call:
-            told = {name: message.get(name) for name in _LOGGED}
-            self.log("info", "request", **{**message.get("facts", {}), **told})
-
-    def heard_priced(self, message: dict[str, Any]) -> None:
-        self.stats.priced(message)
-        self.purse.priced(message)
 
     def complaints(self) -> list[str]:
         """What is not as it should be, for whoever asks how it is."""

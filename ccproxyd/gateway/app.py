@@ -42,11 +42,18 @@ from ccproxyd.gateway.lanes.answers import KeyRefusedError
 from ccproxyd.gateway.lanes.direct import DirectFailedError, DirectLane, Errand
 from ccproxyd.gateway.lanes.litellm import LiteLLMLane, Log
 from ccproxyd.gateway.paths import Carriage, model_in
-from ccproxyd.gateway.plan import Plan, choice_for, order_for, plan_as_it_is, plan_route
+from ccproxyd.gateway.plan import (
+    Plan,
+    choice_for,
+    cost_as_asked,
+    order_for,
+    plan_as_it_is,
+    plan_route,
+)
 from ccproxyd.gateway.pool import Pool
 from ccproxyd.gateway.probes import OPEN_PATHS, list_models, sign_of_life
 from ccproxyd.gateway.replies import error_reply, presentable
-from ccproxyd.gateway.report import CLIENT_GONE, Report
+from ccproxyd.gateway.report import CLIENT_GONE, Report, about
 from ccproxyd.gateway.table import Table
 from ccproxyd.gateway.websocket import WebSocketExchange
 from ccproxyd.routing import Decision, Request, TokenCounter
@@ -126,15 +133,20 @@ class App:
         exchange.extra += header_pairs([("x-ccproxy-request-id", report.request_id)])
         try:
             plan = await self._plan(exchange, table, report, routed=routed)
+            report.lane = plan.lane
+            if report.decision is not None:
+                self.send_report(report.decided_message())
             await self._unless_gone(exchange, plan, report)
         except ProxyError as error:
-            report.status = report.status or error.code
+            report.status, report.error = report.status or error.code, type(error).__name__
             raise
-        except ClientGoneError:
+        except ClientGoneError as error:
             report.cut, report.status = True, report.status or CLIENT_GONE
+            report.error = type(error).__name__
             raise
-        except BaseException:
+        except BaseException as error:
             report.cut, report.status = True, report.status or Unknown.code
+            report.error = type(error).__name__
             raise
         finally:
             self.send_report(report.finished_message())
@@ -158,7 +170,10 @@ class App:
                 await self._moderate(table, report, lambda: asked_in_bytes(raw, exchange))
             return plan_as_it_is(exchange, table, raw)
         passage = self._passage(exchange, table, raw, report)
+        if table.is_recorded:
+            report.about = about(passage.request, passage.original_model, table.session_key)
         decision = await self._through_hooks(passage, table, report)
+        report.cost_as_asked = cost_as_asked(table, decision)
         exchange.extra += header_pairs(_told(decision) + _plain_pairs(passage.headers))
         await self._moderate(table, report, lambda: asked_in(passage))
         return plan_route(
@@ -195,7 +210,6 @@ class App:
             report.decision = await table.hooks.run(passage)
         finally:
             report.facts = passage.facts
-        self.send_report(report.decided_message())
         return report.decision
 
     async def _moderate(self, table: Table, report: Report, asked: Callable[[], Asked]) -> None:
@@ -208,8 +222,7 @@ class App:
         found = await table.moderator.judge(asked())
         if found.error or table.settings.logging.enable_moderation:
             level = "warning" if found.error else "info"
-            request_id = report.request_id
-            self.log(level, "ccproxy_moderation", request_id=request_id, outcome=found.outcome)
+            self.log(level, "ccproxy_moderation", **report.whose(), outcome=found.outcome)
         if found.error:
             raise found.error
 
@@ -231,7 +244,8 @@ class App:
         decision = await self._decide(request, table, report)
         decision = within_budget(decision, self.gate, table.models, request)
         report.decision = decision
-        self.send_report(report.decided_message())
+        if table.is_recorded:
+            report.about = about(request, request.requested_model, table.session_key)
         exchange.extra += header_pairs(_told(decision))
         exchange.query = urlencode({**named, "model": decision.label})
         order = order_for(exchange, table, b"", decision, report.request_id)
@@ -275,6 +289,7 @@ class App:
         try:
             await self.direct.carry(exchange, errand, report)
         except DirectFailedError:
+            report.handed_over = True
             return False
         return True
 

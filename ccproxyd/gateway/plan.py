@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 
 from attrs import evolve, frozen
 
-from ccproxyd.config.lanes import Endpoint, bare_model
+from ccproxyd.config.lanes import DIRECT, LITELLM, Endpoint, bare_model
 from ccproxyd.config.settings import Timeouts
 from ccproxyd.gateway.bodies import with_model, without
 from ccproxyd.gateway.exchange import Exchange
@@ -21,6 +21,7 @@ from ccproxyd.gateway.lanes.choice import Choice, choose
 from ccproxyd.gateway.lanes.direct import Errand
 from ccproxyd.gateway.lanes.litellm import Order
 from ccproxyd.gateway.paths import counts_tokens
+from ccproxyd.gateway.report import unpriced
 from ccproxyd.gateway.table import Table
 from ccproxyd.routing import Decision, Request
 from ccproxyd.routing.adapt import Adapted, adapt, strip_for_others
@@ -42,6 +43,11 @@ class Plan:
     errand: Errand | None = None
     to_count: Request | None = None
     """The request whose tokens are asked for, where that is all."""
+
+    @property
+    def lane(self) -> str:
+        """The one that is tried first."""
+        return LITELLM if self.errand is None else DIRECT
 
 
 def plan_as_it_is(exchange: Exchange, table: Table, raw: bytes) -> Plan:
@@ -164,6 +170,18 @@ def _cost_of(table: Table, request: Request, decision: Decision) -> Callable[[Us
             return None
         tariff = table.tariff_of(deployment, bare_model(decision.model))
         return tariff.cost(usage, **asked)
+
+    return cost
+
+
+def cost_as_asked(table: Table, decision: Decision) -> Callable[[Usage], float | None]:
+    """How to price the answer as if the model that was asked for had given it."""
+    if not table.settings.logging.enable_cost_tracking:
+        return unpriced
+
+    def cost(usage: Usage) -> float | None:
+        tariff = table.tariff_as_asked(decision.requested_model) if usage.counts_tokens else None
+        return tariff.cost(evolve(usage, model=None)) if tariff else None
 
     return cost
 

@@ -2,9 +2,10 @@
 
 Its `facts` are what hooks have been told to record of it, such as a header.
 
-`decided` goes out when the route is known, so that a long answer is already counted as in flight;
-`finished` when the client has its last byte, or has gone. Both are telemetry: the wire drops them
-rather than make a request wait.
+`decided` goes out when the route and the lane are known, so that a long answer is already counted
+as in flight; `finished` when the client has its last byte, or has gone. Both are telemetry: the
+wire drops them rather than make a request wait. What the log's records say of the request besides
+(`about`) is only found out where the config asks for records.
 """
 
 from __future__ import annotations
@@ -17,12 +18,34 @@ from attrs import define, field
 
 from ccproxyd.channel import Message
 from ccproxyd.gateway.usage import NO_USAGE, Usage
-from ccproxyd.routing import Decision
+from ccproxyd.routing import Decision, Request
+from ccproxyd.routing.request import each_tool
+from ccproxyd.telemetry.records import session_mark
 
 Send = Callable[[Message], None]
 
 CLIENT_GONE = 499
 """nginx's number for a client that went away before its answer; it is never sent."""
+PASSED_ON = "ProviderError"
+"""In place of an exception's type where an error of the provider's, or LiteLLM's, is passed on."""
+CUT = "CutError"
+"""The same where an answer broke off."""
+
+
+def unpriced(_usage: Usage) -> None:
+    """The cost of an answer, where nobody asks for it."""
+
+
+def about(request: Request, original_model: str, session_key: bytes) -> dict[str, Any]:
+    """What the records say of a request: numbers and names; of its session, a mark."""
+    session = request.session_id
+    return {
+        "session": session_mark(session, session_key) if session else None,
+        "original_model": original_model,
+        "message_count": request.message_count,
+        "has_tools": next(each_tool(request.body), None) is not None,
+        "is_streaming": request.stream,
+    }
 
 
 @define
@@ -38,6 +61,12 @@ class Report:
     status: int = 0
     cut: bool = False
     resent: int = 0
+    retried: int = 0
+    """How often LiteLLM tried again itself."""
+    handed_over: bool = False
+    """The direct lane failed, and LiteLLM's took over."""
+    error: str | None = None
+    """The type of the exception that ended it."""
     usage: Usage = NO_USAGE
     lane: str | None = None
     fallback: str | None = None
@@ -46,6 +75,10 @@ class Report:
     """What the gateway can tell itself; LiteLLM tells what went through it."""
     facts: Mapping[str, Any] = field(factory=dict)
     """What hooks have to say of the request in its record of the log."""
+    about: Mapping[str, Any] = field(factory=dict)
+    """What the records say of it besides, if there are to be any."""
+    cost_as_asked: Callable[[Usage], float | None] = field(default=unpriced, repr=False)
+    """What the model that was asked for would have cost."""
 
     def decided(self, decision: Decision, began: float) -> None:
         self.decision = decision
@@ -65,10 +98,29 @@ class Report:
         return {
             "request_id": self.request_id,
             "call_type": self.call_type,
+            "lane": self.lane,
             "label": decision.label if decision else None,
             "rule": decision.rule if decision else None,
             "model": decision.model if decision else None,
+            "kept": decision.kept if decision else None,
+            **self.about,
         }
+
+    def whose(self) -> dict[str, Any]:
+        """For a record that the gateway itself has to tell."""
+        session = self.about.get("session")
+        return {"request_id": self.request_id, "session": session, "call_type": self.call_type}
+
+    @property
+    def _error(self) -> str | None:
+        if self.error is not None or not self.failed:
+            return self.error
+        return PASSED_ON if self.status >= 400 else CUT
+
+    def _original_cost(self) -> float | None:
+        """None also for who got what was asked for: that is the price itself."""
+        kept = self.decision is not None and self.decision.kept and self.fallback is None
+        return None if kept else self.cost_as_asked(self.usage)
 
     def decided_message(self) -> Message:
         return {"kind": "decided", **self._names(), "routing_ms": round(self.routing_ms, 3)}
@@ -81,13 +133,14 @@ class Report:
             **self._names(),
             "status": self.status,
             "failed": self.failed,
-            "lane": self.lane,
+            "error": self._error,
             "fallback": self.fallback,
-            "resent": self.resent,
+            "retries": self.resent + self.retried + self.handed_over,
             "input_tokens": self.usage.input_tokens,
             "output_tokens": self.usage.output_tokens,
             "cache_read_tokens": self.usage.cache_read_tokens,
             "cost_usd": self.cost_usd,
+            "original_cost_usd": self._original_cost(),
             "latency_ms": round((now - self.started) * 1000, 3),
             "first_byte_ms": round((first - self.started) * 1000, 3) if first else None,
             **({"facts": dict(self.facts)} if self.facts else {}),

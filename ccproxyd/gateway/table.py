@@ -21,6 +21,7 @@ from ccproxyd.config.lanes import (
     LITELLM,
     Lane,
     anthropic_base,
+    bare_model,
     is_anthropics_own,
     lanes_of,
     needs_litellm,
@@ -33,8 +34,16 @@ from ccproxyd.gateway.auth import Keyring, anthropic_key, subscription_token
 from ccproxyd.gateway.hooks.moderation import Moderator, moderator_for
 from ccproxyd.gateway.hooks.pipeline import OnHookError, Pipeline, compile_hooks
 from ccproxyd.gateway.paths import PathTable
-from ccproxyd.routing import ModelRouter, Router, RoutingTable, Rule, StickyTable
-from ccproxyd.telemetry.prices import PriceList, Tariff
+from ccproxyd.routing import (
+    ModelRouter,
+    NoRouteError,
+    Request,
+    Router,
+    RoutingTable,
+    Rule,
+    StickyTable,
+)
+from ccproxyd.telemetry.prices import PRICED, PriceList, Tariff
 
 _TARIFFS: Final = 500
 """With a wildcard in `model_list` the clients name the models."""
@@ -65,7 +74,10 @@ class Table:
     deployments: tuple[Deployment, ...]
     environ: Mapping[str, str]
     clients_belong_to_litellm: bool
+    session_key: bytes = field(repr=False)
+    """By which sessions are marked in the log."""
     _tariffs: dict[tuple[str, str, str], Tariff] = field(factory=dict, init=False, repr=False)
+    _tariffs_as_asked: dict[str, Tariff | None] = field(factory=dict, init=False, repr=False)
 
     @classmethod
     def build(
@@ -102,7 +114,14 @@ class Table:
             deployments=loaded.litellm.deployments,
             environ=provider_environ(loaded, os.environ),
             clients_belong_to_litellm=loaded.litellm.database,
+            session_key=bytes.fromhex(message["session_key"]),
         )
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether the log has records of each request."""
+        switches = self.settings.logging
+        return switches.enable_pre_api_call or switches.enable_post_api_call
 
     @property
     def starts_litellm_late(self) -> bool:
@@ -123,6 +142,30 @@ class Table:
                 api_base=deployment.api_base,
             )
         return known
+
+    def tariff_as_asked(self, model: str) -> Tariff | None:
+        """What the answers of a model that a client names cost, None where nobody knows it."""
+        if model not in self._tariffs_as_asked:
+            if len(self._tariffs_as_asked) >= _TARIFFS:
+                self._tariffs_as_asked.clear()
+            self._tariffs_as_asked[model] = self._find_tariff(model)
+        return self._tariffs_as_asked[model]
+
+    def _find_tariff(self, model: str) -> Tariff | None:
+        """One that is served costs what its deployment does; another, what its provider asks."""
+        try:
+            found = self.models.redirect(model, "", Request({"model": model}))
+        except NoRouteError:
+            return self._public_tariff(bare_model(Request({"model": model}).model))
+        served = self.models.target_of(found.label)
+        deployments = (one for one in self.deployments if served and one.model_name == served.name)
+        first = next(deployments, None)
+        return self.tariff_of(first, bare_model(found.model)) if first else None
+
+    def _public_tariff(self, model: str) -> Tariff | None:
+        known = (one for one in PRICED if self.prices.find(model, one))
+        provider = next(known, None)
+        return self.prices.tariff(provider, model) if provider else None
 
     def lane_of(self, label: str) -> Lane:
         """How the requests of a label go, whatever else they say."""

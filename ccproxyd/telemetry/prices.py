@@ -33,7 +33,8 @@ from attrs import field, frozen
 from ccproxyd.errors import CcproxydError
 from ccproxyd.telemetry.usage import Usage
 
-_PROVIDERS: Final = frozenset({"anthropic", "openai"})
+PRICED: Final = ("anthropic", "openai")
+"""The providers whose public prices are known here."""
 _MODES: Final = frozenset({"chat", "responses", "completion"})
 
 _RATE: Final = re.compile(
@@ -293,7 +294,7 @@ def _kept(found: dict[str, Any]) -> Any:
         return None
     if mode not in _MODES:
         return sys.intern(mode)
-    if provider not in _PROVIDERS:
+    if provider not in PRICED:
         return None
     return _Entry(sys.intern(provider), _price_in(found))
 

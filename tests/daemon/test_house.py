@@ -20,7 +20,6 @@ from ccproxyd.supervision.lifecycle import State, Wanted
 from ccproxyd.supervision.template import ForkedChild, can_fork
 from tests.daemon.dolls import (
     REFUSING,
-    REQUEST,
     Idle,
     Street,
     ask_gateway,
@@ -292,34 +291,6 @@ async def test_what_a_worker_prints_is_logged_until_it_has_served(street: Street
         assert [facts["line"] for facts in street.facts("output")][1:] == [
             '  File "app.py", line 7 in serve'
         ]
-
-
-async def test_a_request_is_counted_and_logged_without_what_it_said(street: Street) -> None:
-    async with street.ready() as house:
-        say: list[Any] = [{**REQUEST, "kind": "decided", "routing_ms": 0.5}]
-        say += [{**REQUEST, "kind": "finished"}]
-        await ask_gateway(house, say=say)
-        [facts] = street.facts("request")
-        assert facts["output_tokens"] == 7
-        assert "prompt" not in facts
-        house.stats.priced({"request_id": "r1", "cost_usd": 0.5})
-        assert house.stats.to_json()["by_label"]["default"]["cost_usd"] == 0.5
-
-
-async def test_what_hooks_have_to_say_of_a_request_is_in_its_record(street: Street) -> None:
-    async with street.ready() as house:
-        facts = {"message_count": 3, "headers": {"x-app": "cli"}}
-        await ask_gateway(house, say=[{**REQUEST, "kind": "finished", "facts": facts}])
-        [told] = street.facts("request")
-        assert facts.items() <= told.items()
-
-
-async def test_requests_are_not_logged_if_that_is_switched_off(street: Street) -> None:
-    street.config.write(ours={"logging": {"enable_post_api_call": False}})
-    async with street.ready() as house:
-        await ask_gateway(house, say=[{**REQUEST, "kind": "finished"}])
-        assert street.facts("request") == []
-        assert house.stats.to_json()["requests_total"] == 1
 
 
 async def test_a_worker_that_has_grown_is_exchanged(street: Street) -> None:

@@ -100,7 +100,7 @@ def test_the_log_is_in_its_file_and_standard_error_has_nothing(daemon: Daemon, r
     assert told["ready"]["labels"] == [
         "default", "token_count", "background", "think", "web_search",
     ]  # fmt: skip
-    assert {"request", "cannot reload", "reloaded", "stopped"} <= told.keys()
+    assert {"ccproxy_post_api_call", "cannot reload", "reloaded", "stopped"} <= told.keys()
     assert daemon.text == []
     assert stat.S_IMODE((root / "logs" / "log").stat().st_mode) == 0o600
     assert stat.S_IMODE((root / "logs").stat().st_mode) == 0o700

@@ -121,7 +121,7 @@ def test_a_stream_passes_the_hooks_too(daemon: Daemon, lane: str) -> None:
 
 def test_what_they_have_to_say_is_in_the_record_and_nothing_else(daemon: Daemon, lane: str) -> None:
     request_id = ask(daemon, lane, CANARY).headers["x-ccproxy-request-id"]
-    record = daemon.happened("request", request_id=request_id)
+    record = daemon.happened("ccproxy_post_api_call", request_id=request_id)
     assert record["headers"] == {"x-app": "cli"}
     assert record["session_id"] == "s-1"
     assert (record["message_count"], record["has_tools"], record["stream"]) == (1, False, False)
@@ -155,7 +155,9 @@ def test_what_is_refused_reaches_no_provider(
     assert answer.status_code == status
     assert answer.json()["error"]["message"].startswith(message)
     assert len(provider.requests) == before
-    daemon.happened("request", request_id=answer.headers["x-ccproxy-request-id"], status=status)
+    daemon.happened(
+        "ccproxy_post_api_call", request_id=answer.headers["x-ccproxy-request-id"], status=status
+    )
     assert text not in "".join(daemon.text)
 
 
@@ -163,7 +165,8 @@ def test_moderation_is_told_by_its_outcome(daemon: Daemon, lane: str) -> None:
     for text, outcome in (("project zeus", "refused"), ("break the check", "failed")):
         request_id = ask(daemon, lane, text).headers["x-ccproxy-request-id"]
         told = daemon.happened("ccproxy_moderation", request_id=request_id)
-        assert told.keys() == {"time", "level", "event", "process", "request_id", "outcome"}
+        head = {"time", "level", "event", "process"}
+        assert told.keys() == {*head, "request_id", "session", "call_type", "outcome"}
         assert told["outcome"] == outcome
 
 

@@ -49,7 +49,7 @@ def test_without_litellm_a_request_is_answered(daemon: Daemon, provider: Running
     assert answer.headers["x-ccproxy-label"] == "think"
     assert answer.json()["model"] == "mock-think"
     assert provider.requests[-1].headers["x-api-key"] == "sk-provider"
-    record = daemon.happened("request", label="think")
+    record = daemon.happened("ccproxy_post_api_call", label="think")
     assert record["lane"] == "direct"
     assert record["cost_usd"] is None if "cost_usd" in record else True
 
@@ -73,4 +73,4 @@ def test_a_request_that_needs_litellm_wakes_it(daemon: Daemon) -> None:
     assert answer.status_code == 200
     assert answer.headers["x-ccproxy-lane"] == "litellm"
     assert daemon.ask("status")["workers"][0]["state"] == "ready"
-    assert daemon.happened("request", lane="litellm")["label"] == "chat"
+    assert daemon.happened("ccproxy_post_api_call", lane="litellm")["label"] == "chat"

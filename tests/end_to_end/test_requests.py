@@ -240,7 +240,7 @@ def test_a_client_that_leaves_takes_its_request_back_from_the_provider(
 
 def test_status_stats_and_explain_tell_what_happened(daemon: Daemon) -> None:
     daemon.message(model="think")
-    daemon.happened("request", label="think")
+    daemon.happened("ccproxy_post_api_call", label="think")
     status = daemon.ask("status")
     assert status["state"] == "ready"
     assert status["listen"]["port"] == daemon.port
@@ -269,7 +269,7 @@ def test_the_log_holds_nothing_of_a_request(daemon: Daemon) -> None:
     daemon.message(f"{canary} @@status=400;echo@@")
     daemon.message(canary, model=f"{canary}-model")
     daemon.client.post("/v1/messages", content=b'{"messages": "' + canary.encode())
-    daemon.happened("request", status=400)
+    daemon.happened("ccproxy_post_api_call", status=400)
     log = "".join(daemon.text)
     assert canary not in log
     assert daemon.key not in log

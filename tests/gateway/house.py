@@ -29,6 +29,7 @@ from ccproxyd.telemetry.prices import PriceList
 from tests.gateway.scripted import PATIENCE
 
 KEY = "sk-the-clients-key"
+SESSION_KEY = "5e" * 32
 CANARY = "canary-7f3a"
 """Stands in prompts, and may stand nowhere else."""
 
@@ -66,6 +67,7 @@ def order_to_prepare(config_dir: Path, keys: Iterable[str] = (KEY,)) -> dict[str
         "config": load(config_dir, {}).to_message(),
         "config_dir": str(config_dir),
         "keys": list(keys),
+        "session_key": SESSION_KEY,
     }
 
 

@@ -8,12 +8,15 @@ import pytest
 
 from ccproxyd.errors import CcproxydError
 from ccproxyd.gateway import app as app_module
+from ccproxyd.routing import call_type_of
+from ccproxyd.telemetry.records import session_mark
 from ccproxyd.worker.verdict import Verdict, unseal
 from tests.gateway.house import (
     CANARY,
     KEY,
     MODELS,
     OURS,
+    SESSION_KEY,
     Call,
     asking,
     build_table,
@@ -83,6 +86,38 @@ async def test_the_daemon_hears_of_it_twice(house, worker):
     assert (finished["status"], finished["failed"], finished["output_tokens"]) == (200, False, 5)
     assert finished["request_id"] == answer.header("x-ccproxy-request-id")
     assert finished["call_type"] == "anthropic_messages"
+
+
+async def test_what_it_hears_is_enough_for_the_records(house):
+    body = asking("gpt-4o", stream=True, tools=[{"name": "Read"}], **THINKING)
+    await call(body, headers={"x-claude-code-session-id": "s-1"}).to(house.app)
+    for told in (house.decided(), house.finished()):
+        assert told["session"] == session_mark("s-1", bytes.fromhex(SESSION_KEY))
+        assert (told["original_model"], told["lane"], told["kept"]) == ("gpt-4o", "litellm", False)
+        assert (told["message_count"], told["has_tools"], told["is_streaming"]) == (1, True, True)
+    assert "s-1" not in house.told()
+
+
+async def test_without_records_nothing_is_found_out_for_them(tmp_path, worker):
+    ours = "ccproxy: {logging: {enable_pre_api_call: false, enable_post_api_call: false}}"
+    async with open_house(write_config(tmp_path, ours), worker.address) as house:
+        await call().to(house.app)
+    assert {"session", "original_model", "has_tools"} & house.finished().keys() == set()
+    assert house.finished()["label"] == "claude-haiku-4-5"
+
+
+@pytest.mark.parametrize(
+    ("play", "error"),
+    [
+        (answers(b"{}", 529), "ProviderError"),
+        (answers(b"{}", 401), "KeyRefusedError"),
+        (begins(b"data: 1\n\n", also=dies(b"5\r\n")), "HungUpError"),
+    ],
+)
+async def test_it_hears_why_a_request_failed(house, worker, play, error):
+    worker.plays.append(play)
+    await call().to(house.app)
+    assert (house.finished()["failed"], house.finished()["error"]) == (True, error)
 
 
 async def test_an_unknown_model_goes_to_the_default(house, worker):
@@ -402,6 +437,8 @@ async def test_what_moderation_finds_is_sent_to_nobody(tmp_path, worker, path, p
         "level": "warning",
         "event": "ccproxy_moderation",
         "request_id": request_id,
+        "session": None,
+        "call_type": call_type_of(path),
         "outcome": "refused",
     }
     assert prompt not in house.told()
@@ -602,7 +639,7 @@ class Raises:
         answer = await call().to(house.app)
     assert CANARY.encode() in answer.answer
     assert [one["kind"] for one in house.sent] == ["decided", "finished"]
-    assert house.finished()["resent"] == 1
+    assert house.finished()["retries"] == 1
     assert CANARY not in house.told()
 
 

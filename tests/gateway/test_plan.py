@@ -3,9 +3,17 @@ from typing import Any
 import orjson
 import pytest
 
-from ccproxyd.gateway.plan import Plan, choice_for, order_for, plan_as_it_is, plan_route
+from ccproxyd.gateway.plan import (
+    Plan,
+    choice_for,
+    cost_as_asked,
+    order_for,
+    plan_as_it_is,
+    plan_route,
+)
 from ccproxyd.gateway.table import Table
 from ccproxyd.routing import Decision, Request
+from ccproxyd.telemetry.usage import Usage
 from tests.gateway.house import Call, build_table, write_config
 
 OURS = """
@@ -157,3 +165,28 @@ def test_the_choice_is_told_with_its_reason(table: Table) -> None:
 
 def test_an_order_has_the_configs_patience(table: Table) -> None:
     assert order_for(Call().exchange(), table, b"").timeouts == table.settings.timeouts
+
+
+def test_a_plan_knows_the_lane_that_it_tries_first(table: Table) -> None:
+    assert planned(table, "claude-sonnet-5").lane == "direct"
+    assert planned(table, "gemini").lane == "litellm"
+
+
+def test_an_answer_is_priced_as_if_the_model_that_was_asked_for_had_given_it(table: Table) -> None:
+    """Whatever the model that did answer calls itself."""
+    answer = Usage(input_tokens=1_000_000, output_tokens=0, model="claude-haiku-4-5")
+
+    def cost(model: str) -> float | None:
+        return cost_as_asked(table, Decision("chat", "r", "openai/gpt-4o", "", model))(answer)
+
+    assert cost("claude-opus-4-8[1m]") == pytest.approx(5.0)  # the wildcard serves it
+    assert cost("gpt-4") == pytest.approx(30.0)  # nobody serves it, but its price is public
+    assert cost("gemini") is None
+    assert cost("nobody-knows-it") is None
+
+
+def test_where_no_cost_is_to_be_recorded_nothing_is_priced(tmp_path: Any) -> None:
+    ours = "ccproxy: {logging: {enable_cost_tracking: false}}"
+    table = build_table(write_config(tmp_path, ours, MODELS))
+    decision = Decision("chat", "r", "openai/gpt-4o", "", "claude-sonnet-5")
+    assert cost_as_asked(table, decision)(Usage(input_tokens=1)) is None

@@ -1,6 +1,7 @@
 import pytest
 
 from ccproxyd.errors import ConfigError
+from ccproxyd.gateway import table as table_module
 from ccproxyd.gateway.paths import Carriage
 from ccproxyd.gateway.table import Table
 from ccproxyd.routing import Request, StickyTable
@@ -205,3 +206,14 @@ def test_what_a_label_is_for_is_told_by_the_config_or_by_the_price_list(tmp_path
     }
     judged = table.router.decide(Request({"input": "x"}, path="/v1/moderations"))
     assert (judged.label, judged.rule) == ("both", "default")
+
+
+def test_the_tariffs_of_models_that_clients_name_are_not_remembered_for_ever(
+    config_dir, monkeypatch
+):
+    monkeypatch.setattr(table_module, "_TARIFFS", 2)
+    table = build_table(config_dir)
+    for number in range(5):
+        assert table.tariff_as_asked(f"made-up-{number}") is None
+    assert table.tariff_as_asked("gpt-4o") is table.tariff_as_asked("gpt-4o") is not None
+    assert len(table._tariffs_as_asked) <= 2

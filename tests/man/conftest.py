@@ -28,12 +28,17 @@ def control() -> Page:
 
 
 @pytest.fixture(scope="session")
+def log() -> Page:
+    return read(MAN / "ccproxyd-log.7")
+
+
+@pytest.fixture(scope="session")
 def ccproxyd() -> Page:
     return read(MAN / "ccproxyd.8")
 
 
 @pytest.fixture(scope="session")
 def pages(
-    ccproxyctl: Page, ccproxy_yaml: Page, clients: Page, control: Page, ccproxyd: Page
+    ccproxyctl: Page, ccproxy_yaml: Page, clients: Page, control: Page, log: Page, ccproxyd: Page
 ) -> list[Page]:
-    return [ccproxyctl, ccproxy_yaml, clients, control, ccproxyd]
+    return [ccproxyctl, ccproxy_yaml, clients, control, log, ccproxyd]

@@ -201,7 +201,7 @@ def test_a_restart_under_load_refuses_nothing_and_cuts_nothing(running: Service)
 
 def test_the_journal_has_the_daemons_records(running: Service) -> None:
     running.answers()
-    assert {"ready", "request"} <= {one["event"] for one in running.records()}
+    assert {"ready", "ccproxy_post_api_call"} <= {one["event"] for one in running.records()}
 
 
 def test_a_wrong_config_ends_it_and_is_not_tried_again(running: Service) -> None:

@@ -137,7 +137,7 @@ def test_a_reload_that_fails_says_so_and_changes_nothing(running: Service) -> No
 def test_the_journal_has_the_daemons_records(running: Service) -> None:
     running.answers()
     records = running.records()
-    assert {"ready", "request"} <= {one["event"] for one in records}
+    assert {"ready", "ccproxy_post_api_call"} <= {one["event"] for one in records}
     assert all({"time", "level", "event"} <= one.keys() for one in records)
 
 

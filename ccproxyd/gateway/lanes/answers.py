@@ -167,7 +167,7 @@ async def _stream(answer: Answer, exchange: Exchange, report: Report, source: st
     try:
         await _relay(answer, exchange, reader.feed)
     except (HungUpError, TimeoutError) as error:
-        report.cut = True
+        report.cut, report.error = True, type(error).__name__
         if answer.streams:
             # No final piece after this frame: the transfer stays visibly incomplete. The blank
             # line ends a frame that was cut in its middle.

@@ -137,6 +137,7 @@ class LiteLLMLane:
             check_key(incoming.status, order.label, is_ours=is_ours)
             with _from_worker(order):
                 answer = await opened(incoming, order.timeouts)
+            report.retried = own_retries(incoming.headers)
             if fallback := taken_fallback(incoming.headers):
                 report.fallback = fallback
                 exchange.extra += header_pairs([("x-ccproxy-fallback", fallback)])
@@ -237,6 +238,12 @@ def taken_fallback(headers: Pairs) -> str | None:
         return None
     group = said.get(b"x-litellm-model-group")
     return None if group is None else group.decode("latin-1")
+
+
+def own_retries(headers: Pairs) -> int:
+    """How often LiteLLM tried again by itself, as far as it says so."""
+    told = dict(headers).get(b"x-litellm-attempted-retries", b"")
+    return int(told) if told.isdigit() and len(told) < 4 else 0
 
 
 def _target(exchange: Exchange, order: Order) -> str:

@@ -534,6 +534,14 @@ async def test_a_session_that_is_closed_under_a_request_costs_nothing(sockets):
     assert call.status == 200
 
 
+@pytest.mark.parametrize(("said", "retries"), [("2", 2), ("many", 0), ("-1", 0)])
+async def test_what_litellm_tried_again_is_counted(sockets, said, retries):
+    async with opened(sockets) as (lane, worker):
+        worker.plays.append(answers(b"{}", 200, ("x-litellm-attempted-retries", said)))
+        _, report = await lane.carry()
+    assert report.retried == retries
+
+
 async def test_a_fallback_that_litellm_took_is_told(sockets):
     async with opened(sockets) as (lane, worker):
         taken = [("x-litellm-attempted-fallbacks", "1"), ("x-litellm-model-group", "default")]

@@ -1,0 +1,73 @@
+"""What gateways and workers tell, on its way to the statistics, the budgets and the log.
+
+What a library has logged is told less and less often, and what it printed only with `debug`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from attrs import field, frozen
+
+from ccproxyd.channel import Message
+from ccproxyd.config.settings import Settings
+from ccproxyd.daemon.purse import Purse
+from ccproxyd.telemetry.logs import Logger
+from ccproxyd.telemetry.records import Record, Records
+from ccproxyd.telemetry.repeats import Repeats
+from ccproxyd.telemetry.stats import Stats
+
+_LIBRARY: Final = "a library has logged something"
+_ENVELOPE: Final = frozenset({"kind", "level", "event", "text"})
+
+
+@frozen
+class Hearing:
+    """`settings` gives those in force."""
+
+    log: Logger
+    stats: Stats
+    purse: Purse
+    settings: Callable[[], Settings]
+    records: Records = field(factory=Records, repr=False)
+    repeats: Repeats = field(factory=Repeats, repr=False)
+
+    def said(self, process: str, message: Message) -> None:
+        """A log record of a process."""
+        facts = {name: value for name, value in message.items() if name not in _ENVELOPE}
+        facts["process"] = process
+        level = message.get("level", "info")
+        if "logger" in facts:
+            self._of_a_library(level, str(message.get("text") or _LIBRARY), facts)
+        else:
+            self.log(level, message["event"], **facts)
+
+    def _of_a_library(self, level: str, event: str, facts: dict[str, Any]) -> None:
+        """What is printed matters to who looks for a fault; what repeats itself to nobody."""
+        count = self.repeats.worth_telling((event, facts.get("where"), facts.get("error")))
+        if count is not None:
+            printed = facts["logger"] in ("stdout", "stderr")
+            times = {"times": count} if count > 1 else {}
+            self.log("debug" if printed else level, event, **facts, **times)
+
+    def decided(self, message: Message) -> None:
+        """A request is sent on."""
+        self.stats.decided(message)
+        self._tell(self.records.decided(message, self.settings().logging))
+
+    def finished(self, message: Message) -> None:
+        """A request has ended."""
+        self.stats.finished(message)
+        self.purse.finished(message)
+        self._tell(self.records.finished(message, self.settings().logging))
+
+    def priced(self, message: Message) -> None:
+        """LiteLLM says what a request cost."""
+        self.stats.priced(message)
+        self.purse.priced(message)
+        self._tell(self.records.priced(message, self.settings().logging))
+
+    def _tell(self, records: Iterable[Record]) -> None:
+        for record in records:
+            self.log(record.level, record.event, **record.facts)
