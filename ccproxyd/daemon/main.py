@@ -38,6 +38,7 @@ from ccproxyd.paths import Directories, find_directories, make_private
 from ccproxyd.telemetry.logs import (
     Logger,
     hearing_libraries,
+    in_detail,
     logger_for,
     open_log_file,
     write_standard_error,
@@ -192,7 +193,7 @@ class Premises:
             CcproxydError: the port, or the clients' key, is not to be had.
         """
         debug = self.arguments.debug or loaded.settings.debug
-        log = evolve(self.log, level="debug" if debug else "info")
+        log = in_detail(self.log) if debug else self.log
         return House(self._owned(loaded), loaded, log, self.notifier)
 
     def _owned(self, loaded: Loaded) -> Owned:

@@ -1,4 +1,4 @@
-"""One line a record: JSON for machines, plain for a terminal.
+"""One line a record: JSON for machines, plain for a terminal, in colours where all is told.
 
 A record is an event in a few constant words and facts beside it: names, numbers, types. Nothing
 that came with a request may be a fact; `decided` and `finished` records hold the names that
@@ -21,16 +21,18 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 import orjson
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from ccproxyd.errors import CcproxydError
 from ccproxyd.paths import make_private
+from ccproxyd.telemetry.plain import one_line, shown
 
 LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 FILE_BYTES: Final = 10_000_000
 OLD_FILES: Final = 3
 
 Clock = Callable[[], datetime.datetime]
+Draw = Callable[[datetime.datetime, str, str, Mapping[str, Any]], str]
 
 
 def _now() -> datetime.datetime:
@@ -55,11 +57,13 @@ class Logger:
     machine: bool
     level: str = "info"
     clock: Clock = field(default=_now)
+    draw: Draw | None = None
+    """For a terminal; plain where there is none."""
 
     def __call__(self, level: str, event: str, /, **facts: Any) -> None:
         if _rank(level) < _rank(self.level):
             return
-        render = as_json if self.machine else as_text
+        render = as_json if self.machine else self.draw or as_text
         try:
             self.stream.write(render(self.clock(), level, event, facts) + "\n")
             self.stream.flush()
@@ -69,7 +73,17 @@ class Logger:
 
 
 def logger_for(stream: Stream, *, debug: bool = False) -> Logger:
-    return Logger(stream, machine=not stream.isatty(), level="debug" if debug else "info")
+    log = Logger(stream, machine=not stream.isatty())
+    return in_detail(log) if debug else log
+
+
+def in_detail(log: Logger) -> Logger:
+    """Everything is told, and to a terminal in colours."""
+    if log.machine:
+        return evolve(log, level="debug")
+    from ccproxyd.telemetry.colours import drawing_on  # nobody else needs rich
+
+    return evolve(log, level="debug", draw=drawing_on(log.stream))
 
 
 class LogFile(RotatingFileHandler):
@@ -183,34 +197,19 @@ def as_text(when: datetime.datetime, level: str, event: str, facts: Mapping[str,
     """
     rest = dict(facts)
     because = rest.pop("because", None)
-    why = f": {_one_line(str(because))}" if because else ""
-    named = "".join(
-        f"  {name}={_shown(value)}" for name, value in rest.items() if value is not None
-    )
-    return f"{when:%H:%M:%S} {level:<7} {_one_line(event)}{why}{named}"
+    why = f": {one_line(str(because))}" if because else ""
+    named = "".join(f"  {name}={shown(value)}" for name, value in rest.items() if value is not None)
+    return f"{when:%H:%M:%S} {level:<7} {one_line(event)}{why}{named}"
 
 
 def write_standard_error(text: str) -> None:
     """A last word, when no logger exists yet or any more."""
     with contextlib.suppress(OSError):
-        os.write(2, (_one_line(text) + "\n").encode("utf-8", "replace"))
+        os.write(2, (one_line(text) + "\n").encode("utf-8", "replace"))
 
 
 def _timestamp(when: datetime.datetime) -> str:
     return f"{when:%Y-%m-%dT%H:%M:%S}.{when.microsecond // 1000:03d}Z"
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.3f}".rstrip("0").rstrip(".")
-    return _one_line(str(value))
-
-
-def _one_line(text: str) -> str:
-    """Nothing that ends a line, or that a terminal obeys."""
-    if text.isprintable():
-        return text
-    return " ".join("".join(one if one.isprintable() else " " for one in text).split())
 
 
 def _dumped(record: Mapping[str, Any]) -> str:

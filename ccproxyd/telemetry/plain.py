@@ -1,0 +1,26 @@
+"""Values as text that a terminal can show: one line, and nothing that it would obey."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def shown(value: Any) -> str:
+    """
+    >>> shown(0.5), shown(7), shown("a")
+    ('0.5', '7', 'a')
+    """
+    if isinstance(value, float):
+        return f"{value:.3f}".rstrip("0").rstrip(".")
+    return one_line(str(value))
+
+
+def one_line(text: str) -> str:
+    r"""Nothing that ends a line, or that a terminal obeys.
+
+    >>> one_line("a\nb \x1b[2J")
+    'a b [2J'
+    """
+    if text.isprintable():
+        return text
+    return " ".join("".join(one if one.isprintable() else " " for one in text).split())
