@@ -46,6 +46,7 @@ KEY_HEADER: Final = "x-litellm-api-key"
 """Where our key is looked for while `Authorization` is taken."""
 
 _LOOPBACK: Final = {4: "127.0.0.1", 6: "::1"}
+_WINDOW: Final = "CLAUDE_CODE_AUTO_COMPACT_WINDOW"
 _LARGEST_WINDOW: Final = 1_000_000
 """The most that Claude Code counts on."""
 _LEAST_TOLD: Final = 100_000
@@ -119,7 +120,7 @@ def client_variables(
         **(_own_login(key, environ) if oauth else {"ANTHROPIC_AUTH_TOKEN": key}),
         "OPENAI_API_KEY": key,
         "ENABLE_TOOL_SEARCH": environ.get("ENABLE_TOOL_SEARCH") or "true",
-        **compaction(window or _LARGEST_WINDOW),
+        **compaction(window or _LARGEST_WINDOW, environ),
     }
 
 
@@ -147,23 +148,32 @@ def _own_login(key: str, environ: Mapping[str, str]) -> Variables:
     return {"ANTHROPIC_CUSTOM_HEADERS": headers, **unwanted}
 
 
-def compaction(window: int) -> Variables:
+def compaction(window: int, environ: Mapping[str, str]) -> Variables:
     """When Claude Code is to compact a conversation, for a window that it may not know of.
 
-    >>> compaction(128_000)
+    Who has asked for less is left alone.
+
+    >>> compaction(128_000, {})
     {'CLAUDE_CODE_AUTO_COMPACT_WINDOW': '128000'}
-    >>> compaction(64_000)["CLAUDE_AUTOCOMPACT_PCT_OVERRIDE"]
+    >>> compaction(128_000, {"CLAUDE_CODE_AUTO_COMPACT_WINDOW": "110000"})
+    {}
+    >>> compaction(64_000, {})["CLAUDE_AUTOCOMPACT_PCT_OVERRIDE"]
     '40'
     """
-    if window >= _LARGEST_WINDOW:
+    if window >= min(_LARGEST_WINDOW, _asked_for(environ)):
         return {}
     told = max(window, _LEAST_TOLD)
-    variables: Variables = {"CLAUDE_CODE_AUTO_COMPACT_WINDOW": str(told)}
+    variables: Variables = {_WINDOW: str(told)}
     if window < told:
         wanted = max(window - _RESERVE, window // 2)
         percent = max(wanted * 100 // (told - _ANSWER), 1)
         variables["CLAUDE_AUTOCOMPACT_PCT_OVERRIDE"] = str(percent)
     return variables
+
+
+def _asked_for(environ: Mapping[str, str]) -> int:
+    own = environ.get(_WINDOW, "")
+    return int(own) if own.isdecimal() else _LARGEST_WINDOW
 
 
 def reachable(host: str) -> str:

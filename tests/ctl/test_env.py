@@ -257,7 +257,7 @@ def test_a_conversation_is_compacted_before_the_window_is_full(
     window: int, compacts_at: int
 ) -> None:
     """As Claude Code reckons: of what it is told it leaves room for an answer and a compaction."""
-    found = compaction(window)
+    found = compaction(window, {})
     told = int(found["CLAUDE_CODE_AUTO_COMPACT_WINDOW"] or 0)
     percent = int(found.get("CLAUDE_AUTOCOMPACT_PCT_OVERRIDE") or 100)
     assert told >= 100_000
@@ -266,7 +266,15 @@ def test_a_conversation_is_compacted_before_the_window_is_full(
 
 
 def test_the_largest_window_needs_no_word() -> None:
-    assert compaction(1_000_000) == {}
+    assert compaction(1_000_000, {}) == {}
+
+
+@pytest.mark.parametrize(
+    ("own", "told"), [("150000", None), ("200000", None), ("300000", "200000"), ("soon", "200000")]
+)
+def test_who_wants_to_compact_earlier_is_left_alone(own: str, told: str | None) -> None:
+    found = compaction(200_000, {"CLAUDE_CODE_AUTO_COMPACT_WINDOW": own})
+    assert found.get("CLAUDE_CODE_AUTO_COMPACT_WINDOW") == told
 
 
 @pytest.mark.usefixtures("state")
