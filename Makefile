@@ -17,7 +17,7 @@ PYTHON ?= python3
 BUILD_PYTHON ?= $(PYTHON)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test lint types bench bench-decide soak format completion lock install uninstall clean
+.PHONY: help venv run test lint types bench bench-decide soak claude format completion lock install uninstall clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ bench-decide: venv  ## what deciding a route costs
 
 soak: venv  ## reloads, kills and replacements under load; minutes, prints what was lost
 	$(BIN)/python scripts/reload_under_load.py
+
+claude: venv  ## the real Claude Code through the daemon, offline: 5 minutes; needs npm, and Linux
+	$(BIN)/python -m scripts.claude $(ARGS)
 
 completion: venv  ## the shells' completion scripts, of the command line's parser
 	$(BIN)/python scripts/write_completion.py
