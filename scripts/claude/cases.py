@@ -140,7 +140,7 @@ CASES: Final = (
     _play("websearch"),
     Case("titles", (Run("Say something. [[play:plain]]", terminal=True),)),
     _named("plan", _play("plan", "--permission-mode", "plan")),
-    _named("auto-mode", _play("write", "--permission-mode", "auto")),
+    _named("auto-mode", _play("judged", "--permission-mode", "auto")),
     Case(
         "compact",
         (

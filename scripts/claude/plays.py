@@ -118,7 +118,12 @@ PLAYS: Final[Mapping[str, tuple[Turn, ...]]] = {
         Turn((text("It adds now."),)),
     ),
     "command": _uses("Bash", "It said hello.", command="echo hello", description="Say hello"),
-    "write": _uses("Bash", "It is written.", command="echo hello > out.txt", description="Write"),
+    "judged": _uses(
+        "Bash",
+        "It has run.",
+        command="python3 sum.py > out.txt && rm -f out.txt",
+        description="Run it",
+    ),
     "long": _uses("Read", "It is long.", file_path=f"{_HERE}/long.txt"),
     "image": _uses("Read", "A picture.", file_path=f"{_HERE}/picture.png"),
     "pdf": _uses("Read", "A document.", file_path=f"{_HERE}/document.pdf"),

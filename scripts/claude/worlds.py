@@ -142,7 +142,11 @@ def _models(url: str) -> list[dict[str, Any]]:
     return [
         {"model_name": "claude-*", "litellm_params": {"model": "anthropic/claude-*", **key}},
         {"model_name": "default", "litellm_params": {"model": "anthropic/claude-sonnet-5", **key}},
-        {"model_name": "small", "litellm_params": {"model": "anthropic/claude-haiku-4-5", **key}},
+        {
+            "model_name": "small",
+            "litellm_params": {"model": "anthropic/claude-haiku-4-5", **key},
+            "model_info": {"max_input_tokens": 1_000_000},  # or all clients would compact earlier
+        },
         {"model_name": "login", "litellm_params": {"model": "anthropic/claude-sonnet-5"}},
     ]
 
