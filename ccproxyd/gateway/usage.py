@@ -28,6 +28,8 @@ __all__ = ["NO_USAGE", "StreamUsage", "Usage", "usage_of_json"]
 NO_USAGE: Final = Usage()
 
 _MENTION: Final = b'"usage"'
+_FAILURES: Final = (b"event: error", b"event:error", b'data: {"error"', b'data:{"error"')
+"""How the frame of a failure begins: Anthropic's, and that of OpenAI's chat, which has no names."""
 _MAX_FRAME_BYTES: Final = 8 * 1024 * 1024
 _COUNTS: Final = frozenset(
     "input_tokens output_tokens prompt_tokens completion_tokens cache_read_input_tokens "
@@ -58,7 +60,8 @@ def usage_of_json(raw: bytes) -> Usage:
 class StreamUsage:
     r"""Collects usage from the pieces of an SSE answer, however they are cut.
 
-    Later figures replace earlier ones, silence does not.
+    Later figures replace earlier ones, silence does not. `has_failed` is true once the answer has
+    said that it failed, which is the last that it says.
 
     >>> stream = StreamUsage()
     >>> stream.feed(b'data: {"usage": {"input_to')
@@ -68,6 +71,7 @@ class StreamUsage:
     """
 
     def __init__(self) -> None:
+        self.has_failed = False
         self._figures: dict[str, Any] = {}
         self._rest = b""
 
@@ -82,6 +86,8 @@ class StreamUsage:
         for line in lines:
             if line.startswith(b"data:") and _MENTION in line:
                 self._figures.update(_figures_in(line[5:]))
+            elif line.startswith(_FAILURES):
+                self.has_failed = True
 
 
 def _figures_in(raw: bytes) -> Figures:

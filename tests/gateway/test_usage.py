@@ -201,3 +201,19 @@ def test_a_line_without_end_is_let_go(monkeypatch):
     stream.feed(b"data: " + b"x" * 200)
     stream.feed(b'\ndata: {"usage": {"output_tokens": 3}}\n')
     assert stream.usage.output_tokens == 3
+
+
+@pytest.mark.parametrize(
+    ("said", "failed"),
+    [
+        (b'event: error\ndata: {"type": "error"}\n\n', True),
+        (b'data: {"error": {"message": "no"}}\n\n', True),
+        (b'event: message_stop\ndata: {"type": "message_stop"}\n\n', False),
+        (b'data: {"id": "c-1", "choices": [{"delta": {"content": "event: error"}}]}\n\n', False),
+    ],
+)
+def test_a_stream_that_says_that_it_failed_has_failed(said, failed):
+    stream = StreamUsage()
+    stream.feed(said[:7])
+    stream.feed(said[7:])
+    assert stream.has_failed is failed

@@ -26,6 +26,9 @@ requests at the same time do not disturb each other:
     events=N        a text of N short pieces
     size=N          a text of N characters, in pieces of 16 KB
     model=ID        the model that the answer names
+    say=TEXT        the text of the answer
+    number=N        the number in the ids of the answer, in place of the request's
+    for=ID          all of this is meant for requests to this model alone
     cached=N        input tokens that came from the cache
     gzip            a compressed answer
 
@@ -50,7 +53,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from attrs import define, field, frozen
 
 from ccproxyd.demo import answers
-from ccproxyd.demo.answers import Answer, Body
+from ccproxyd.demo.answers import Answer, Body, words
 
 MODELS: Final = ("claude-opus-4-8", "claude-sonnet-5", "claude-haiku-4-5", "gpt-5")
 
@@ -140,12 +143,17 @@ class Script:
     def seconds(self, key: str) -> float:
         return float(self.options.get(key, 0))
 
+    def is_for(self, model: str) -> bool:
+        return self.options.get("for", model) == model
+
     def pieces(self) -> tuple[str, ...]:
         if (count := self.number("events")) is not None:
             return tuple(f"word{number} " for number in range(count))
         if (size := self.number("size")) is not None:
             whole, rest = divmod(size, _PIECE)
             return ("x" * _PIECE,) * whole + (("x" * rest,) if rest else ())
+        if "say" in self.options:
+            return words(self.options["say"])
         return ("mock:", " ok")
 
 
@@ -230,6 +238,7 @@ class MockProvider:
             app.router.add_post(path, self._handler(reply))
         app.router.add_get("/v1/models", self._handler(self._list_models))
         app.router.add_get("/models", self._handler(self._list_models))
+        app.router.add_get("/v1/realtime", self._handler(self._realtime))
         app.router.add_route("*", "/{anything:.*}", self._handler(self._anything))
         return app
 
@@ -241,7 +250,9 @@ class MockProvider:
             "/embeddings": self._embeddings,
             "/moderations": self._moderations,
             "/images/generations": self._images,
+            "/images/edits": self._images,
             "/audio/transcriptions": self._transcription,
+            "/audio/speech": self._speech,
             "/rerank": self._rerank,
         }
         return {
@@ -353,6 +364,18 @@ class MockProvider:
         usage = {"type": "tokens", "input_token_details": details, **counts}
         return await exchange.send({"text": exchange.answer().text, "usage": usage})
 
+    async def _speech(self, exchange: Exchange) -> web.StreamResponse:
+        return web.Response(body=b"ID3 mock: ok", content_type="audio/mpeg")
+
+    async def _realtime(self, exchange: Exchange) -> web.StreamResponse:
+        """What the client says comes back."""
+        socket = web.WebSocketResponse(protocols=["realtime"])
+        await socket.prepare(exchange.request)
+        await socket.send_json({"type": "session.created", "session": {"id": "sess_1"}})
+        async for message in socket:
+            await socket.send_str(message.data)
+        return socket
+
     async def _rerank(self, exchange: Exchange) -> web.StreamResponse:
         documents = exchange.recorded.fields.get("documents") or []
         results = [
@@ -393,7 +416,7 @@ class Exchange:
             pieces=self.script.pieces(),
             input_tokens=max(self.recorded.input_tokens, self.script.number("cached") or 0),
             cached_tokens=self.script.number("cached") or 0,
-            number=self.recorded.number,
+            number=self.script.number("number") or self.recorded.number,
         )
 
     async def send(self, body: Body, frames: Iterable[bytes] = ()) -> web.StreamResponse:
@@ -481,7 +504,8 @@ class Exchange:
 
     def _headers(self) -> dict[str, str]:
         name = "request-id" if self.recorded.anthropic else "x-request-id"
-        return {name: f"req_{self.recorded.number:06d}"}
+        number = self.script.number("number") or self.recorded.number
+        return {name: f"req_{number:06d}"}
 
 
 Reply = Callable[[Exchange], Awaitable[web.StreamResponse]]
@@ -533,7 +557,8 @@ def running_provider(*, models: Iterable[str] = MODELS) -> Iterator[RunningProvi
 
 
 def _script_of(recorded: Recorded) -> Script:
-    return Script.of(recorded.model, recorded.prompt)
+    script = Script.of(recorded.model, recorded.prompt)
+    return script if script.is_for(recorded.model) else Script()
 
 
 def _parsed(content_type: str, raw: bytes) -> Any:

@@ -248,6 +248,39 @@ async def test_the_answer_can_name_another_model_and_a_cached_input(
     assert body["usage"]["cache_read_input_tokens"] == 5
 
 
+async def test_an_answer_says_what_it_is_told_under_the_number_it_is_told(
+    provider: MockProvider, client: aiohttp.ClientSession
+) -> None:
+    first, second = [
+        await client.post(f"{provider.url}{CHAT}", json=asking("@@say=over and out;number=7@@"))
+        for _ in range(2)
+    ]
+    assert await first.read() == await second.read()
+    assert (await first.json())["choices"][0]["message"]["content"] == "over and out"
+    assert first.headers["x-request-id"] == second.headers["x-request-id"]
+
+
+async def test_a_directive_can_be_for_one_model(
+    provider: MockProvider, client: aiohttp.ClientSession
+) -> None:
+    for model, status in (("m", 500), ("other", 200)):
+        body = asking("@@status=500;for=m@@") | {"model": model}
+        assert (await client.post(f"{provider.url}{CHAT}", json=body)).status == status
+
+
+async def test_speech_is_bytes_and_a_realtime_conversation_is_echoed(
+    provider: MockProvider, client: aiohttp.ClientSession
+) -> None:
+    spoken = await client.post(f"{provider.url}/v1/audio/speech", json={"model": "m", "input": "x"})
+    assert spoken.content_type == "audio/mpeg"
+    assert await spoken.read()
+    async with client.ws_connect(f"{provider.url}/v1/realtime?model=m") as socket:
+        assert (await socket.receive_json())["type"] == "session.created"
+        await socket.send_json({"type": "response.create"})
+        assert (await socket.receive_json())["type"] == "response.create"
+    assert provider.requests[-1].query == "model=m"
+
+
 def test_a_provider_in_a_thread_serves_a_test_without_a_loop() -> None:
     with running_provider(models=["one"]) as provider:
         connection = http.client.HTTPConnection(provider.url.removeprefix("http://"))

@@ -174,6 +174,7 @@ async def _stream(answer: Answer, exchange: Exchange, report: Report, source: st
             await exchange.write(b"\n\n" + error_event(_reason(error, source), exchange.dialect))
     finally:
         report.usage = reader.usage
+        report.cut = report.cut or reader.has_failed
 
 
 async def _relay(answer: Answer, exchange: Exchange, feed: Callable[[bytes], None]) -> None:
@@ -192,6 +193,7 @@ class _Unread:
     """Neither events nor JSON: of a long file each piece would be copied for nothing."""
 
     usage = NO_USAGE
+    has_failed = False
 
     def feed(self, piece: bytes) -> None:
         """Of no interest."""
@@ -199,6 +201,8 @@ class _Unread:
 
 class _JSONUsage:
     """The usage of an answer whose length nobody told, as far as it is not too long."""
+
+    has_failed = False
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []

@@ -53,6 +53,13 @@ async def test_a_stream_passes_piece_by_piece():
     assert (call.complete, report.cut, report.status) == (True, False, 200)
 
 
+async def test_a_stream_that_says_that_it_failed_is_passed_on_and_counts_as_failed():
+    said = b'event: error\ndata: {"type": "error"}\n\n'
+    call, report = await passed_on(answer(b"a\n\n", said))
+    assert call.pieces == [b"a\n\n", said]
+    assert (call.complete, report.cut, report.failed) == (True, True, True)
+
+
 async def test_usage_is_found_however_the_pieces_are_cut():
     pieces = (b'data: {"usage": {"output_', b'tokens": 7}}\n\n')
     assert (await passed_on(answer(*pieces)))[1].usage.output_tokens == 7

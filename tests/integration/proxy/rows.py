@@ -1,0 +1,179 @@
+"""The rows of the matrix: what is asked, by whom, for which label, and what goes wrong.
+
+A row becomes a request that a client of that kind would send. Its text names the row, so that the
+provider's records can be told apart, and tells the mock provider what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from itertools import product
+from typing import Any, Final
+
+from attrs import asdict, frozen
+
+from tests.integration.proxy.pairwise import Pair, cover, pairs
+
+CALLS: Final = ("messages", "chat", "embeddings", "moderation")
+AUTHS: Final = ("valid", "missing", "wrong", "revoked")
+LABELS: Final = ("default", "small", "large", "tools", "think", "fallback")
+FAILURES: Final = (
+    *("none", "400", "401", "429", "500", "529"),
+    *("timeout", "token limit", "cut"),
+)
+LANES: Final = ("direct", "litellm")
+
+PATHS: Final = {
+    "messages": "/v1/messages",
+    "chat": "/v1/chat/completions",
+    "embeddings": "/v1/embeddings",
+    "moderation": "/v1/moderations",
+}
+PROTOCOLS: Final = {"messages": "anthropic", "chat": "openai"}
+PROTOCOL_OF_LABEL: Final = {
+    "default": "anthropic",
+    "small": "openai",
+    "large": "openai",
+    "tools": "openai",
+    "think": "anthropic",
+    "fallback": "anthropic",
+}
+MODELS: Final = {"embeddings": "embedder", "moderation": "moderator"}
+"""What is asked for where no label makes sense."""
+
+CANARY: Final = "canary-7f3a"
+TOO_LONG: Final = "prompt is too long: 210000 tokens > 200000 maximum"
+RETRY_AFTER: Final = "7"
+LARGE_TOKENS: Final = 1500
+NEEDS_LITELLM: Final = {"x-litellm-tags": f"{CANARY}-tag"}
+TOOL: Final = "Lookup"
+
+
+@frozen
+class Row:
+    call: str
+    stream: bool
+    auth: str
+    label: str
+    failure: str
+    lane: str
+
+    @property
+    def name(self) -> str:
+        how = "streamed" if self.stream else "whole"
+        words = (self.call, how, self.auth, self.label, self.failure, self.lane)
+        return "-".join(words).replace(" ", "-")
+
+    @property
+    def is_conversation(self) -> bool:
+        return self.call in PROTOCOLS
+
+    @property
+    def streams(self) -> bool:
+        """Whether the answer is a stream; an embedding is none, whatever it was asked for."""
+        return self.stream and self.is_conversation
+
+    @property
+    def is_possible(self) -> bool:
+        """Past LiteLLM goes what its provider understands as it is."""
+        return self.lane == "litellm" or PROTOCOLS.get(self.call) == PROTOCOL_OF_LABEL[self.label]
+
+
+@cache
+def matrix() -> tuple[Row, ...]:
+    """The rows with every pair of values, and every failure in all ways that it can be told."""
+    every = [
+        Row(*values) for values in product(CALLS, (False, True), AUTHS, LABELS, FAILURES, LANES)
+    ]
+    return tuple(cover([row for row in every if row.is_possible], proven_by))
+
+
+def proven_by(row: Row) -> Iterator[Pair]:
+    """Behind a key that is refused nothing happens, so nothing is proven."""
+    values = asdict(row)
+    for pair in pairs(values):
+        if row.auth == "valid" or ("auth", row.auth) in pair:
+            yield pair
+    if row.auth == "valid":
+        for third in ("call", "stream"):
+            yield frozenset((name, values[name]) for name in ("failure", "lane", third))
+
+
+# The request of a row
+
+
+def text_of(row: Row) -> str:
+    long = " word" * (LARGE_TOKENS + 100) if row.label == "large" else ""
+    return f"{CANARY}-prompt row({row.name}) @@{script_of(row)}@@{long}"
+
+
+def said_by(row: Row) -> str:
+    """What the provider answers."""
+    return f"{CANARY}-completion {row.name}"
+
+
+def message_of(row: Row) -> str:
+    """What the provider says of its failure."""
+    return TOO_LONG if row.failure == "token limit" else f"{CANARY}-error {row.failure}"
+
+
+def script_of(row: Row) -> str:
+    """What the mock provider is told to do; only a label's own deployment fails."""
+    own = f";for=mock-{row.label}" if row.label == "fallback" and row.is_conversation else ""
+    match row.failure:
+        case "none":
+            return f"say={said_by(row)}"
+        case "timeout":
+            return f"hold=0;say={said_by(row)}{own}"
+        case "token limit":
+            return f"status=400;message={message_of(row)}{own}"
+        case "cut":
+            return f"events=8;cut={6 if row.streams else 10}{own}"
+        case status:
+            after = f";retry-after={RETRY_AFTER}" if status == "429" else ""
+            return f"status={status};message={message_of(row)}{after}{own}"
+
+
+def body_of(row: Row) -> dict[str, Any]:
+    if not row.is_conversation:
+        return {"model": MODELS[row.call], "input": text_of(row), **_streaming(row)}
+    body = {
+        "model": _model_of(row),
+        "max_tokens": 2048,
+        "messages": [{"role": "user", "content": text_of(row)}],
+        **_streaming(row),
+    }
+    return body | _asking_for(row)
+
+
+def headers_of(row: Row) -> dict[str, str]:
+    """Without those of the key."""
+    lane = NEEDS_LITELLM if row.lane == "litellm" else {}
+    wished = {} if row.is_conversation else {"x-wished-label": row.label}
+    return {**lane, **wished, "x-canary": f"{CANARY}-header"}
+
+
+def _streaming(row: Row) -> dict[str, Any]:
+    return {"stream": True} if row.stream else {}
+
+
+def _model_of(row: Row) -> str:
+    return {"small": "claude-haiku-4-5", "fallback": "fallback"}.get(row.label, "claude-opus-4-8")
+
+
+def _asking_for(row: Row) -> dict[str, Any]:
+    """What makes the rules see the label."""
+    match row.call, row.label:
+        case "messages", "think":
+            return {"thinking": {"type": "enabled", "budget_tokens": 1024}}
+        case "chat", "think":
+            return {"reasoning_effort": "high"}
+        case "messages", "tools":
+            tool = {"name": TOOL, "description": CANARY, "input_schema": {"type": "object"}}
+            return {"tools": [tool], "tool_choice": {"type": "tool", "name": TOOL}}
+        case "chat", "tools":
+            function = {"name": TOOL, "parameters": {"type": "object", "properties": {}}}
+            choice = {"type": "function", "function": {"name": TOOL}}
+            return {"tools": [{"type": "function", "function": function}], "tool_choice": choice}
+    return {}

@@ -1,0 +1,98 @@
+"""Every pair of: what is asked, whether it streams, with which key, for which label, what fails."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import product
+from typing import Any
+
+import pytest
+from attrs import asdict
+
+from tests.integration.proxy.answers import Answer
+from tests.integration.proxy.expected import SOME, Expected, Failure, expected, has_fallback
+from tests.integration.proxy.rows import CALLS, FAILURES, LANES, PROTOCOLS, Row, matrix
+from tests.support.daemon import Daemon
+from tests.support.provider import RunningProvider
+
+each_row = pytest.mark.parametrize("row", matrix(), ids=lambda row: row.name)
+
+
+def test_every_failure_is_met_on_both_lanes_in_every_call() -> None:
+    met = {(row.failure, row.lane, row.call) for row in matrix() if row.auth == "valid"}
+    assert met >= set(product(FAILURES, ["litellm"], CALLS))
+    assert met >= set(product(FAILURES, LANES, PROTOCOLS))
+    assert len(matrix()) < 150
+
+
+@each_row
+def test_an_answer_is_what_the_row_asks_for(row: Row, answers: Mapping[Row, Answer]) -> None:
+    answer, wanted = answers[row], expected(row)
+    assert answer.status in wanted.statuses, answer.body
+    told = {name: answer.headers.get(name) for name in wanted.headers}
+    assert told == wanted.headers
+    _check_content(row, answer, wanted)
+
+
+def _check_content(row: Row, answer: Answer, wanted: Expected) -> None:
+    if wanted.failure:
+        assert_failure(answer, wanted.failure, in_stream=wanted.ends_in_error)
+        return
+    assert answer.is_whole
+    assert answer.is_stream == row.streams
+    if wanted.text is not None:
+        assert answer.text == wanted.text
+        assert not row.streams or answer.is_ended
+    elif row.call == "embeddings":
+        assert answer.json["data"][0]["embedding"]
+    else:
+        assert answer.json["results"][0]["flagged"] is False
+
+
+def assert_failure(answer: Answer, wanted: Failure, *, in_stream: bool = False) -> None:
+    """In the dialect's envelope, alone or as the last event of a stream that does not end well."""
+    assert answer.is_stream == in_stream
+    if in_stream:
+        assert not answer.is_ended
+    body = answer.events[-1] if in_stream else answer.json
+    assert (body.get("type") == "error") == (wanted.dialect == "anthropic"), body
+    error: dict[str, Any] = body["error"]
+    fields = {"type", "message"} if wanted.dialect == "anthropic" else {"type", "message", "code"}
+    assert fields <= error.keys()
+    for name, value in (("type", wanted.type), ("message", wanted.message)):
+        told = error[name]
+        assert told not in ("", "None", None) if value == SOME else told == value, error
+
+
+@each_row
+def test_the_provider_is_asked_once_and_for_the_right_model(
+    row: Row, answers: Mapping[Row, Answer], provider: RunningProvider
+) -> None:
+    assert row in answers
+    asked = [one.model for one in provider.requests if f"row({row.name})" in one.prompt]
+    assert asked == list(expected(row).asked)
+
+
+@each_row
+def test_the_record_of_a_request_tells_what_was_decided(
+    row: Row, answers: Mapping[Row, Answer], daemon: Daemon
+) -> None:
+    answer, wanted = answers[row], expected(row)
+    request_id = answer.headers.get("x-ccproxy-request-id")
+    if row.auth != "valid":
+        assert request_id is None
+        return
+    record = daemon.happened("request", request_id=request_id)
+    for name in ("label", "rule", "model", "lane", "fallback"):
+        assert record.get(name) == wanted.headers[f"x-ccproxy-{name}"], record
+    assert record["status"] == answer.status
+    assert record["failed"] == (wanted.failure is not None)
+
+
+def test_a_row_expects_what_it_is() -> None:
+    row = Row("messages", True, "valid", "think", "429", "direct")
+    wanted = expected(row)
+    assert wanted.failure == Failure("anthropic", "rate_limit_error", "canary-7f3a-error 429")
+    assert wanted.headers["retry-after"] == "7"
+    assert asdict(row)["failure"] == "429"
+    assert not has_fallback(row)
