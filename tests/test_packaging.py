@@ -27,6 +27,7 @@ PAGES = (
     "man7/ccproxyd-clients.7",
     "man7/ccproxyd-control.7",
     "man7/ccproxyd-log.7",
+    "man7/ccproxyd-requests.7",
     "man8/ccproxyd.8",
 )
 SAMPLES = ("ccproxy.yaml", "config.yaml", "custom_rules.py")

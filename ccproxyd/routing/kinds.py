@@ -23,7 +23,7 @@ from attrs import frozen
 class Kind:
     """A call that is no conversation: what it is called, and the modes of models for it.
 
-    `streams` is false where no provider knows a stream of it.
+    `streams` is false where LiteLLM knows no stream of it.
     """
 
     name: str
@@ -39,9 +39,9 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
     {
         "aembedding": _kind("embeddings", "embedding", streams=False),
         "amoderation": _kind("moderations", "moderation", streams=False),
-        "aimage_generation": _kind("images", "image_generation"),
-        "aimage_edit": _kind("edits of images", "image_edit", "image_generation"),
-        "atranscription": _kind("transcriptions", "audio_transcription"),
+        "aimage_generation": _kind("images", "image_generation", streams=False),
+        "aimage_edit": _kind("edits of images", "image_edit", "image_generation", streams=False),
+        "atranscription": _kind("transcriptions", "audio_transcription", streams=False),
         "aspeech": _kind("speech", "audio_speech"),
         "arerank": _kind("reranking", "rerank", streams=False),
         "aocr": _kind("reading documents", "ocr", streams=False),

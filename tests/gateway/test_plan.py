@@ -109,7 +109,7 @@ def test_what_hooks_have_noted_goes_along_with_the_decision(table: Table) -> Non
     ("path", "sent"),
     [
         ("/v1/embeddings", {"model": "chat", "messages": HI}),
-        ("/v1/images/generations", {"model": "chat", "messages": HI, "stream": True}),
+        ("/v1/audio/speech", {"model": "chat", "messages": HI, "stream": True}),
     ],
 )
 def test_litellm_is_asked_for_no_stream_of_what_cannot_stream(

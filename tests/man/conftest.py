@@ -33,12 +33,23 @@ def log() -> Page:
 
 
 @pytest.fixture(scope="session")
+def requests() -> Page:
+    return read(MAN / "ccproxyd-requests.7")
+
+
+@pytest.fixture(scope="session")
 def ccproxyd() -> Page:
     return read(MAN / "ccproxyd.8")
 
 
 @pytest.fixture(scope="session")
 def pages(
-    ccproxyctl: Page, ccproxy_yaml: Page, clients: Page, control: Page, log: Page, ccproxyd: Page
+    ccproxyctl: Page,
+    ccproxy_yaml: Page,
+    clients: Page,
+    control: Page,
+    log: Page,
+    requests: Page,
+    ccproxyd: Page,
 ) -> list[Page]:
-    return [ccproxyctl, ccproxy_yaml, clients, control, log, ccproxyd]
+    return [ccproxyctl, ccproxy_yaml, clients, control, log, requests, ccproxyd]

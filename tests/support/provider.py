@@ -29,6 +29,7 @@ requests at the same time do not disturb each other:
     say=TEXT        the text of the answer
     number=N        the number in the ids of the answer, in place of the request's
     for=ID          all of this is meant for requests to this model alone
+    input=N         input tokens, in place of a guess by the request's length
     cached=N        input tokens that came from the cache
     gzip            a compressed answer
 
@@ -254,6 +255,8 @@ class MockProvider:
             "/audio/transcriptions": self._transcription,
             "/audio/speech": self._speech,
             "/rerank": self._rerank,
+            "/ocr": self._ocr,
+            "/videos": self._video,
         }
         return {
             "/v1/messages": self._messages,
@@ -354,7 +357,9 @@ class MockProvider:
 
     async def _images(self, exchange: Exchange) -> web.StreamResponse:
         one_pixel = "R0lGODlhAQABAAAAACwAAAAAAQABAAA="
-        usage = {"input_tokens": 4, "output_tokens": 16, "total_tokens": 20}
+        details = {"image_tokens": 0, "text_tokens": 4}
+        counts = {"input_tokens": 4, "output_tokens": 16, "total_tokens": 20}
+        usage = {"input_tokens_details": details, **counts}
         body = {"created": answers.CREATED, "data": [{"b64_json": one_pixel}], "usage": usage}
         return await exchange.send(body)
 
@@ -366,6 +371,17 @@ class MockProvider:
 
     async def _speech(self, exchange: Exchange) -> web.StreamResponse:
         return web.Response(body=b"ID3 mock: ok", content_type="audio/mpeg")
+
+    async def _ocr(self, exchange: Exchange) -> web.StreamResponse:
+        page = {"index": 0, "markdown": "mock: ok", "images": [], "dimensions": None}
+        usage = {"pages_processed": 1, "doc_size_bytes": 4}
+        model = exchange.answer().model
+        return await exchange.send({"pages": [page], "model": model, "usage_info": usage})
+
+    async def _video(self, exchange: Exchange) -> web.StreamResponse:
+        about = {"object": "video", "status": "queued", "created_at": answers.CREATED}
+        id_ = f"video_{exchange.recorded.number:06d}"
+        return await exchange.send({"id": id_, "model": exchange.answer().model, **about})
 
     async def _realtime(self, exchange: Exchange) -> web.StreamResponse:
         """What the client says comes back."""
@@ -411,11 +427,12 @@ class Exchange:
 
     def answer(self) -> Answer:
         model = _DIRECTIVE.sub("", self.recorded.model)
+        cached = self.script.number("cached") or 0
         return Answer(
             model=self.script.options.get("model", model),
             pieces=self.script.pieces(),
-            input_tokens=max(self.recorded.input_tokens, self.script.number("cached") or 0),
-            cached_tokens=self.script.number("cached") or 0,
+            input_tokens=max(self.script.number("input") or self.recorded.input_tokens, cached),
+            cached_tokens=cached,
             number=self.script.number("number") or self.recorded.number,
         )
 

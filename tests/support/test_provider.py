@@ -252,8 +252,10 @@ async def test_an_answer_says_what_it_is_told_under_the_number_it_is_told(
     provider: MockProvider, client: aiohttp.ClientSession
 ) -> None:
     first, second = [
-        await client.post(f"{provider.url}{CHAT}", json=asking("@@say=over and out;number=7@@"))
-        for _ in range(2)
+        await client.post(
+            f"{provider.url}{CHAT}", json=asking(f"{more}@@say=over and out;number=7;input=9@@")
+        )
+        for more in ("", "much longer")
     ]
     assert await first.read() == await second.read()
     assert (await first.json())["choices"][0]["message"]["content"] == "over and out"

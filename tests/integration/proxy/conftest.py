@@ -43,13 +43,20 @@ def client(daemon: Daemon) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture(scope="package")
-def answers(daemon: Daemon, client: httpx.Client) -> Mapping[Row, Answer]:
-    """The whole matrix. What hangs comes last, while the clients' patience is short."""
+def answers(
+    daemon: Daemon, client: httpx.Client, provider: RunningProvider
+) -> Mapping[Row, Answer]:
+    """The whole matrix. What hangs comes last, while the clients' patience is short.
+
+    Then it is let go: LiteLLM holds on to some of it, and would have the daemon wait at its end.
+    """
     hanging = [row for row in matrix() if row.failure == "timeout"]
     others = [row for row in matrix() if row.failure != "timeout"]
     found = ask_all(client, others, KEYS)
     with impatient(daemon):
-        return found | ask_all(client, hanging, KEYS)
+        found |= ask_all(client, hanging, KEYS)
+    provider.release()
+    return found
 
 
 class impatient:  # noqa: N801 - it reads as a word of the sentence

@@ -103,6 +103,8 @@ def models(url: str) -> list[dict[str, Any]]:
         openai_model(
             "ranker", url, "rerank", model="cohere/mock-ranker", api_base=f"{url}/v2/rerank"
         ),
+        openai_model("reader", url, "ocr", model="mistral/mock-reader"),
+        openai_model("filmer", url, "video_generation"),
         openai_model("talker", url, "realtime", api_base=url),
     ]
 

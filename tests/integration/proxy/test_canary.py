@@ -1,0 +1,160 @@
+"""Nothing that comes with a request, or back, is left anywhere.
+
+A string that occurs nowhere else stands in prompts, answers, tool results, headers, queries, keys,
+in what a rule, a hook and a provider fail with, and in JSON that is none. After the whole matrix
+and what follows here it is looked for in the log, in all files of the daemon, in every answer of
+the control API, and in what the programs print.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import orjson
+import pytest
+from attrs import evolve
+
+from ccproxyd.control.verbs import VERBS
+from tests.integration.proxy.answers import PATIENCE, Answer, ask, ask_all
+from tests.integration.proxy.conftest import KEYS
+from tests.integration.proxy.house import (
+    NEW_KEY,
+    OLD_KEY,
+    OURS,
+    PROVIDER_KEY,
+    models,
+    setup,
+)
+from tests.integration.proxy.rows import CANARY, LABELS, NEEDS_LITELLM, Row, matrix
+from tests.support.daemon import Daemon, message_body, short_directory, started
+from tests.support.provider import RunningProvider
+
+LANES: Final[Mapping[str, dict[str, str]]] = {"direct": {}, "litellm": NEEDS_LITELLM}
+KEY: Final = {"x-api-key": NEW_KEY}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _asked(answers: Mapping[Row, Answer], daemon: Daemon, client: httpx.Client) -> None:
+    """The matrix, and what is no row of it; and once more with `debug`."""
+    assert answers
+    ask_for_trouble(client)
+    usual = (daemon.config_dir / "ccproxy.yaml").read_text()
+    daemon.edit("ccproxy.yaml", lambda text: f"{text}  debug: true\n")
+    daemon.ctl("reload")
+    ask_all(client, [row for row in matrix() if row.failure != "timeout"], KEYS)
+    ask_for_trouble(client)
+    daemon.edit("ccproxy.yaml", lambda _: usual)
+    daemon.ctl("reload")
+
+
+def turns() -> list[dict[str, Any]]:
+    """A tool was called and has answered."""
+    call = {"type": "tool_use", "id": "t-1", "name": "Read", "input": {"file": f"{CANARY}-file"}}
+    result = {"type": "tool_result", "tool_use_id": "t-1", "content": f"{CANARY}-result"}
+    return [
+        {"role": "user", "content": f"{CANARY}-first"},
+        {"role": "assistant", "content": [call]},
+        {"role": "user", "content": [result]},
+    ]
+
+
+def ask_for_trouble(client: httpx.Client) -> None:
+    """Each kind of request that no row of the matrix is."""
+    path = f"/v1/messages?{CANARY}=query"
+    for lane in LANES.values():
+        headers = {**KEY, **lane, f"x-{CANARY}": CANARY, "cookie": CANARY, "user-agent": CANARY}
+        for body in bodies():
+            ask(client, path, json=body, headers=headers)
+        ask(client, path, content=b'{"messages": ["' + CANARY.encode(), headers=headers)
+        ask(client, path, content=f'["{CANARY}"]'.encode(), headers=headers)
+    for unserved in (f"/v1/{CANARY}", f"/v1/files/{CANARY}", f"/v1/responses/{CANARY}"):
+        ask(client, f"{unserved}?{CANARY}", json={CANARY: CANARY}, headers=KEY)
+    form = {"model": f"{CANARY}-model", "prompt": CANARY}
+    files = {"file": (f"{CANARY}.wav", CANARY.encode(), "audio/wav")}
+    ask(client, "/v1/audio/transcriptions", data=form, files=files, headers=KEY)
+
+
+def bodies() -> Iterator[dict[str, Any]]:
+    yield message_body(messages=turns())
+    yield message_body(messages=turns(), stream=True)
+    yield message_body(model=f"{CANARY}-model", system=f"{CANARY}-system")
+    yield message_body(f"@@status=500;echo@@ {CANARY}")
+    yield message_body(f"@@error=3@@ {CANARY}", stream=True)
+    yield message_body(f"refused by a hook {CANARY}")
+    yield message_body(metadata={"user_id": CANARY}, **{f"{CANARY}-field": CANARY})
+    yield {CANARY: CANARY}
+
+
+def assert_clean(text: str | bytes, where: str) -> None:
+    found = text.encode() if isinstance(text, str) else text
+    place = found.find(CANARY.encode())
+    around = found[max(0, place - 300) : place + 100]
+    assert place < 0, f"{where}: {around!r}"
+
+
+def test_the_log_has_nothing_of_it(daemon: Daemon) -> None:
+    assert daemon.happened("cannot run a hook")["error"] == "ValueError"
+    assert daemon.happened("cannot evaluate a rule")["error"] == "ValueError"
+    assert len([one for one in daemon.records if one["event"] == "request"]) > 100
+    assert_clean("".join(daemon.text), "log")
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb.method == "GET"])
+def test_the_control_api_tells_nothing_of_it(daemon: Daemon, verb: Any) -> None:
+    transport = httpx.HTTPTransport(uds=str(daemon.socket))
+    with httpx.Client(transport=transport, timeout=PATIENCE) as control:
+        answer = control.get(f"http://localhost{verb.path}")
+    assert answer.status_code == 200
+    assert_clean(answer.content, verb.name)
+
+
+@pytest.mark.parametrize("words", [("status",), ("stats",), ("routes",), ("check",)])
+def test_the_command_line_prints_nothing_of_it(daemon: Daemon, words: tuple[str, ...]) -> None:
+    done = daemon.ctl(*words, check=False)
+    assert_clean(done.stdout + done.stderr, " ".join(words))
+
+
+def test_explain_gives_back_what_it_was_asked_for_and_no_more(
+    daemon: Daemon, tmp_path: Path
+) -> None:
+    file = tmp_path / "request.json"
+    file.write_bytes(orjson.dumps(message_body(messages=turns())))
+    done = daemon.ctl("--json", "explain", str(file))
+    assert orjson.loads(done.stdout)["rules"][0]["detail"] == "raised ValueError"
+    assert_clean(done.stdout + done.stderr, "explain")
+
+
+def test_no_file_has_anything_of_it(daemon: Daemon) -> None:
+    """But the config; and what LiteLLM reads of it has the provider's key."""
+    files = [path for path in daemon.root.rglob("*") if path.is_file()]
+    ours = [path for path in files if not path.is_relative_to(daemon.config_dir)]
+    assert "usage.db" in {path.name for path in ours}
+    for path in ours:
+        is_rendered = path.is_relative_to(daemon.root / "run")
+        found = path.read_bytes()
+        assert_clean(found.replace(PROVIDER_KEY.encode(), b"") if is_rendered else found, str(path))
+
+
+def test_a_log_file_has_nothing_of_it(provider: RunningProvider) -> None:
+    """Of a daemon that needs no LiteLLM, and so is there at once."""
+    small = evolve(
+        setup(),
+        ours={**OURS, "workers": {"lazy": True}, "debug": True, "fallbacks": {}},
+        models=lambda url: [model for model in models(url) if model["model_name"] in LABELS],
+    )
+    with short_directory() as root, socket.create_server(("127.0.0.1", 0)) as port:
+        small.write(root / "config", provider.url)
+        log = root / "logs" / "log"
+        with started(root, "--log-file", str(log), listener=port) as daemon:
+            url = f"http://127.0.0.1:{port.getsockname()[1]}"
+            with httpx.Client(base_url=url, timeout=PATIENCE) as client:
+                for body in bodies():
+                    ask(client, f"/v1/messages?{CANARY}", json=body, headers={"x-api-key": OLD_KEY})
+            daemon.stop()
+        assert '"event":"request"' in log.read_text()
+        assert_clean(log.read_bytes(), "log file")
+        assert_clean("".join(daemon.text), "standard error")
