@@ -11,7 +11,7 @@ A failure is held back until it is whole, and then told as `failures` knows it. 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from typing import Any, Final
 
 from ccproxyd.worker import failures
@@ -46,8 +46,8 @@ class Answering:
         elif self._failed is not None:
             await self._collect(self._failed, message)
         else:
-            body = failures.cleared(message.get("body", b""), self._slot)
-            await self._send({**message, "body": body})
+            message["body"] = failures.cleared(message.get("body", b""), self._slot)
+            await self._send(message)
 
     async def _start(self, message: Message) -> None:
         if message["status"] >= 400 and self._routed:
@@ -82,3 +82,13 @@ def shown(headers: Headers) -> Iterator[tuple[bytes, bytes]]:
                 yield own, value
         elif not name.startswith(_OF_LITELLM) or name in _FOR_THE_GATEWAY:
             yield name, value
+
+
+def prefixed(headers: Mapping[str, str]) -> dict[str, str]:
+    """Of a provider's headers those that a client should see, as LiteLLM would hand them on."""
+    prefix = _OF_THE_PROVIDER.decode()
+    return {
+        prefix + name.lower(): value
+        for name, value in headers.items()
+        if name.lower().encode().startswith(_RESTORED)
+    }

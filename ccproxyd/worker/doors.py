@@ -146,6 +146,12 @@ def event_of(kwargs: Mapping[str, Any]) -> Event:
     )
 
 
+def headers_of_answer(data: Mapping[str, Any]) -> Mapping[str, str]:
+    """The headers that the provider's answer to this request had, if LiteLLM has kept them."""
+    logged = getattr(data.get("litellm_logging_obj"), "model_call_details", {})
+    return cast("Mapping[str, str]", logged.get("response_headers") or {})
+
+
 async def settle_events(seconds: float) -> None:
     """Give the log events that are still queued a chance to be reported."""
     try:

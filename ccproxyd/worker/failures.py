@@ -43,7 +43,7 @@ _CLASSES: Final = re.compile(
 _ADVICE: Final = re.compile(
     r"(\. Handle with `litellm\.\w+`\.|\n+LiteLLM: model group |\nmodel=\S+\. context_window_fall"
     r"|\n*Deployment Info: |\n*Set 'context_window_fallback'|\n?Received Model Group="
-    r"|\n*Received Messages=).*",
+    r"|\n*Received Messages=| Passed model=).*",
     re.DOTALL,
 )
 _WRITTEN_BY_LITELLM: Final = ("litellm.", "Invalid request format: litellm.")
@@ -53,6 +53,7 @@ _ERROR_EVENTS: Final = (
     b'data: {"error"',
     b'data: {"type":"error"',
 )
+_COOLING_DOWN: Final = re.compile(r"[Tt]ry again in (\d+) seconds")
 _STALLED: Final = re.compile(
     r"Timeout on reading data from socket|litellm\..*(Request|Connection) timed out", re.DOTALL
 )
@@ -143,6 +144,8 @@ def of_litellm(status: int, headers: Headers, body: bytes) -> Failure:
     """A refusal of LiteLLM's own, or one whose origin it has lost."""
     said = message_in(_parsed(body)) or ""
     kept = [(name, value) for name, value in headers if name.lower() == b"retry-after"]
+    if not kept and (found := _COOLING_DOWN.search(said)):
+        kept = [(b"retry-after", found.group(1).encode())]
     if status == 408 or _STALLED.search(said):
         return ours(UpstreamTimeout(_NOT_IN_TIME))
     if _BROKEN.search(said):

@@ -25,6 +25,7 @@ from typing import Any, Final, Protocol
 from attrs import frozen
 
 from ccproxyd.worker import doors, failures, outgoing, verdict
+from ccproxyd.worker.answering import prefixed
 from ccproxyd.worker.doors import CustomLogger
 from ccproxyd.worker.verdict import Verdict
 
@@ -121,6 +122,17 @@ class CCProxyHandler(CustomLogger):  # type: ignore[misc]
             found.api_key if found else None,
             os.environ,
         )
+
+    async def async_post_call_response_headers_hook(
+        self,
+        data: dict[str, Any],
+        user_api_key_dict: Any,  # noqa: ARG002
+        response: Any,
+        request_headers: dict[str, str] | None = None,  # noqa: ARG002
+        litellm_call_info: dict[str, Any] | None = None,  # noqa: ARG002
+    ) -> dict[str, str] | None:
+        """What LiteLLM hands on of other answers, but not of a message that is no stream."""
+        return prefixed(doors.headers_of_answer(data)) if isinstance(response, dict) else None
 
     async def async_post_call_failure_hook(
         self,

@@ -266,6 +266,14 @@ def test_it_is_named_as_the_provider_names_it(daemon: Daemon, stream: bool) -> N
     assert first["model"] == "claude-of-today"
 
 
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_what_the_provider_says_in_headers_is_there(
+    daemon: Daemon, provider: RunningProvider, stream: bool
+) -> None:
+    answer = ask(daemon, MESSAGES, "anthropic", "hello", stream=stream)
+    assert answer.headers["request-id"] == f"req_{provider.requests[-1].number:06d}"
+
+
 @pytest.mark.parametrize("text", ["hello", "@@status=429@@"])
 @pytest.mark.parametrize("target", TARGETS)
 def test_nothing_of_litellms_own_is_in_the_headers(daemon: Daemon, target: str, text: str) -> None:

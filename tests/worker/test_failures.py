@@ -125,6 +125,13 @@ def test_a_refusal_keeps_its_status_and_its_message(status, body, message):
     assert found.headers == ((b"content-type", b"application/json"), (b"retry-after", b"5"))
 
 
+def test_a_label_that_cools_down_says_for_how_long_and_nothing_of_its_deployments():
+    said = "No deployments available for selected model, Try again in 30 seconds. Passed model=a. x"
+    found = of_litellm(429, [], orjson.dumps({"error": {"message": said}}))
+    assert dict(found.headers)[b"retry-after"] == b"30"
+    assert said_by(found)["message"] == said.removesuffix(" Passed model=a. x")
+
+
 @pytest.mark.parametrize(
     ("status", "said", "code"),
     [

@@ -230,6 +230,23 @@ async def test_what_it_leaves_in_the_metadata_can_be_written_as_json(make, doors
     }
 
 
+async def test_the_providers_headers_go_along_with_a_message_that_is_no_stream(make):
+    logged = {
+        "response_headers": {"Request-Id": "req_1", "anthropic-ratelimit-x": "2", "date": "d"}
+    }
+    asked = {
+        "data": {"litellm_logging_obj": SimpleNamespace(model_call_details=logged)},
+        "user_api_key_dict": None,
+    }
+    hook = make().async_post_call_response_headers_hook
+    assert await hook(**asked, response={"type": "message"}) == {
+        "llm_provider-request-id": "req_1",
+        "llm_provider-anthropic-ratelimit-x": "2",
+    }
+    assert await hook(**asked, response=SimpleNamespace()) is None
+    assert await hook(data={}, user_api_key_dict=None, response={}) == {}
+
+
 async def test_a_failure_is_kept_for_the_request_that_it_ended(make):
     slot = Slot()
     token = failures.current.set(slot)
@@ -299,6 +316,7 @@ async def test_a_clients_own_key_goes_to_the_deployment_that_may_have_it(make):
         "async_pre_call_deployment_hook",
         "async_log_success_event",
         "async_post_call_failure_hook",
+        "async_post_call_response_headers_hook",
     ],
 )
 def test_the_hooks_parameters_have_litellms_names(handlers, doors, name):
