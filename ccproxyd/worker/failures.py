@@ -218,9 +218,9 @@ def _cleared_event(event: dict[str, Any], slot: Slot) -> dict[str, Any]:
     said = error.get("message") if isinstance(error, dict) else None
     if not isinstance(error, dict) or not isinstance(said, str):
         return event
-    if broken := _how_it_broke(said, slot):
-        return {**event, "error": {**error, **_told(broken, event)}}
-    return {**event, "error": {**error, "message": plain(said)}}
+    broken = _how_it_broke(said, slot)
+    told = _told(broken, event) if broken else {"message": plain(said)}
+    return {**event, "error": {**error, **told}}
 
 
 def _how_it_broke(said: str, slot: Slot) -> ProxyError | None:
@@ -234,7 +234,12 @@ def _how_it_broke(said: str, slot: Slot) -> ProxyError | None:
 
 
 def _told(error: ProxyError, event: dict[str, Any]) -> dict[str, Any]:
-    if event.get("type") != "error":  # OpenAI's event has no name
-        return error.to_json()["error"]
-    kind = "timeout_error" if isinstance(error, UpstreamTimeout) else "api_error"
-    return {"type": kind, "message": error.message}
+    """Each API's events have their own idea of a type and a code."""
+    match event:
+        case {"type": "error"}:
+            kind = "timeout_error" if isinstance(error, UpstreamTimeout) else "api_error"
+            return {"type": kind, "message": error.message}
+        case {"object": "response"}:
+            return {"message": error.message}
+        case _:
+            return error.to_json()["error"]

@@ -201,6 +201,15 @@ def test_an_error_in_mid_stream_is_an_error_event_in_the_providers_words(
     assert daemon.happened("request", request_id=request_id)["failed"] is True
 
 
+def test_a_response_that_fails_in_mid_stream_has_failed(daemon: Daemon) -> None:
+    body = {"model": "anthropic", "input": "@@error=4;gap=0.01@@", "stream": True}
+    answer = daemon.client.post("/v1/responses", json=body)
+    [failed] = [one for one in frames(answer) if one["type"] == "response.failed"]
+    assert failed["response"]["error"]["message"] == "Overloaded"
+    request_id = answer.headers["x-ccproxy-request-id"]
+    assert daemon.happened("request", request_id=request_id)["failed"] is True
+
+
 def test_an_error_that_anthropic_sends_in_mid_stream_is_its_own(daemon: Daemon) -> None:
     answer = ask(daemon, MESSAGES, "anthropic", "@@error=4;gap=0.01@@", stream=True)
     error = {"type": "overloaded_error", "message": "Overloaded"}

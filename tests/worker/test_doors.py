@@ -7,6 +7,7 @@ deployment looks like) is in test_serve.py.
 import inspect
 import logging
 from pathlib import Path
+from types import SimpleNamespace
 
 import anyio
 import httpx
@@ -266,3 +267,14 @@ def test_a_providers_answer_stands_in_the_exception_that_litellm_makes_of_it(lit
     found = find(MaskedHTTPStatusError(httpx.HTTPStatusError("", request=request, response=answer)))
     assert (found.status, found.body, found.source) == (529, b"{}", PROVIDER)
     assert (b"retry-after", b"7") in found.headers
+
+
+def test_litellm_keeps_the_headers_of_a_providers_answer(doors, litellm):
+    from litellm.llms.custom_httpx import llm_http_handler
+
+    assert 'logging_obj.model_call_details["response_headers"]' in inspect.getsource(
+        llm_http_handler
+    )
+    assert doors.headers_of_answer({}) == {}
+    logged = SimpleNamespace(model_call_details={"response_headers": {"request-id": "r"}})
+    assert doors.headers_of_answer({"litellm_logging_obj": logged}) == {"request-id": "r"}

@@ -228,3 +228,11 @@ def test_openais_clients_get_the_code_of_it():
         "param": None,
         "code": 504,
     }
+
+
+def test_a_response_that_failed_keeps_its_code():
+    said = "Timeout on reading data from socket"
+    failed = {"object": "response", "error": {"code": "server_error", "message": said}}
+    frame = b"event: response.failed\ndata: " + orjson.dumps({"response": failed}) + b"\n\n"
+    error = {"code": "server_error", "message": "the answer stopped coming"}
+    assert orjson.loads(cleared(frame, Slot())[29:])["response"]["error"] == error

@@ -40,6 +40,7 @@ _COUNT: Final = re.compile(r"(?<![\w.-])(\d{1,3}(?:,\d{3})+|\d{4,})(?![\w-])")
 """No model has room for fewer than a thousand tokens, and a date in its name is no count."""
 
 _ERROR_EVENTS: Final = (b"event: error\n", b'data: {"error"', b'data: {"type":"error"')
+_LAST_EVENTS: Final = (b"event: error\n", b"event: response.failed\n", b'data: {"error"')
 _STATUS_OF: Final = {
     "api_error": 500,
     "overloaded_error": 529,
@@ -169,6 +170,7 @@ class Watched:
         self._report = report
         self.status = answer.status
         self.headers = answer.headers
+        self._before = self._last = b""
         self._look(answer.first)
 
     @property
@@ -187,10 +189,12 @@ class Watched:
 
     def _look(self, piece: bytes) -> None:
         if piece:
-            self._last = piece
-        if self._incoming.at_end and _ends_in_error(self._last):
+            self._before, self._last = self._last, piece
+        if self._incoming.at_end and _ends_in_error(self._before + self._last):
             self._report.cut = True
 
 
-def _ends_in_error(piece: bytes) -> bool:
-    return any(event in b"\n" + piece for event in (b"\nevent: error\n", b'\ndata: {"error"'))
+def _ends_in_error(pieces: bytes) -> bool:
+    """Of the last two: OpenAI's `[DONE]` may come after an error as well."""
+    lines = b"\n" + pieces
+    return any(b"\n" + event in lines for event in _LAST_EVENTS)

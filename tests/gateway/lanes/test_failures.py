@@ -223,11 +223,13 @@ def test_nothing_else_does(given):
         (b'event: ping\n\nevent: error\ndata: {"type": "error"}\n\n', True),
         (b'data: {"a": 1}\n\ndata: {"error": {"message": "m"}}\n\n', True),
         (b'data: {"text": "event: error\\n"}\n\n', False),
-        (b"data: [DONE]\n\n", False),
+        (b"event: response.failed\ndata: {}\n\ndata: [DONE]\n\n", True),
+        (b'data: {"a": 1}\n\ndata: [DONE]\n\n', False),
     ],
 )
 async def test_a_stream_that_ends_in_an_error_has_failed(last, failed):
-    for pieces in ([b"event: error\n\n", last], [b"event: error\n\n", last, b""], [last]):
+    early = [b"event: error\n\n", b"event: ping\n\n"]
+    for pieces in ([*early, last], [*early, last, b""], [last]):
         report = Report("r-1")
         rest = Rest(*pieces[1:])
         stream = Watched(answer(pieces[0], streams=True, rest=rest), report)
@@ -236,3 +238,12 @@ async def test_a_stream_that_ends_in_an_error_has_failed(last, failed):
         assert (rest.pieces, report.cut) == ([], failed)
     stream.let_go()
     assert rest.gone
+
+
+@pytest.mark.anyio
+async def test_what_comes_after_the_error_is_only_the_end():
+    report, rest = Report("r-1"), Rest(b"data: [DONE]\n\n", b"")
+    stream = Watched(answer(b'data: {"error": {}}\n\n', streams=True, rest=rest), report)
+    while not stream.at_end:
+        await stream.read(0)
+    assert report.cut
