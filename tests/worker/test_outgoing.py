@@ -1,14 +1,17 @@
 """What a deployment gets: first as LiteLLM's parameters, then as bytes at a provider."""
 
 import copy
+import re
 
+import httpx
+import orjson
 import pytest
 
 from ccproxyd.gateway.lanes.choice import _LITELLM_FIELDS
 from ccproxyd.worker.verdict import HEADER, Verdict, seal
 from tests.support.provider import running_provider
 from tests.support.shapes import HAIKU, NAMES, OPUS, shape
-from tests.worker.harness import SECRET, deployment, running_worker
+from tests.worker.harness import SECRET, deployment, running_worker, send
 
 BETAS = "claude-code-20250219,mid-conversation-system-2026-04-07,wonders-2031-01-01"
 CLIENT = {
@@ -378,3 +381,48 @@ def test_a_token_goes_to_nobody_who_only_speaks_anthropics_protocol(asked):
     arrived = asked("opus", body, authorization=TOKEN)
     assert "authorization" not in arrived.headers
     assert arrived.headers["x-api-key"] == "a-providers-key"
+
+
+# -- what comes back
+
+
+def answered(worker, label, body, requested=OPUS):
+    verdict = {HEADER: seal(Verdict(label, "r", requested), SECRET)}
+    status, answer = worker.post("/v1/messages", body, **verdict)
+    assert status == 200, answer
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("label", "model"), [("haiku", "claude-haiku-4-5"), ("gpt", "gpt-5"), ("chat", "some-model")]
+)
+def test_the_answer_names_the_model_that_gave_it(worker, label, model):
+    """A client keeps thinking that its model has signed, and knows it by this name."""
+    whole = answered(worker, label, {**shape("simple-01").body, "stream": False})
+    assert orjson.loads(whole)["model"] == model
+    stream = answered(worker, label, {**shape("simple-01").body, "stream": True})
+    start = orjson.loads(stream.partition(b"data: ")[2].partition(b"\n")[0])
+    assert start["message"]["model"] == model
+
+
+def test_a_stream_comes_back_byte_for_byte(worker, provider):
+    stream = answered(worker, "opus", {**shape("simple-01").body, "stream": True})
+    asked = provider.requests[-1]
+    own = httpx.post(f"{provider.url}{asked.path}", content=asked.raw, headers=asked.headers)
+    number = re.compile(rb"msg_\d+")
+    assert number.sub(b"id", stream) == number.sub(b"id", own.content)
+
+
+def test_no_frame_waits_for_the_next(worker, provider):
+    verdict = {HEADER: seal(Verdict("opus", "r", OPUS), SECRET)}
+    messages = [{"role": "user", "content": "@@events=3;hold=1@@"}]
+    connection = worker.connect()
+    body = {"model": OPUS, "max_tokens": 9, "messages": messages, "stream": True}
+    send(connection, "/v1/messages", body, **verdict)
+    answer = connection.getresponse()
+    first = answer.read1(65536)
+    provider.release()
+    rest = answer.read()
+    connection.close()
+    assert (first.count(b"event: "), first[:20]) == (1, b"event: message_start")
+    assert b"message_stop" in rest
