@@ -97,6 +97,13 @@ def load() -> Serve:
     return serve
 
 
+def load_what_is_shared() -> None:
+    """After `load`, in a process from which workers are forked."""
+    from ccproxyd.worker import doors
+
+    doors.load_what_is_shared()
+
+
 async def work(channel: socket.socket, voice: Voice, load: Callable[[], Serve] = load) -> int:
     """Wait for the order on this channel and do it; the process's exit code."""
     orders = Orders()

@@ -44,6 +44,8 @@ HEARTBEAT_SECONDS: Final = 5.0
 _PIECE: Final = 64 * 1024
 _DESCRIPTORS: Final = 8
 _TASKS: Final = Path("/proc/self/task")
+_KEPT: Final = ("TIKTOKEN_CACHE_DIR",)
+"""LiteLLM names it when it loads its tokenizer, which a worker finds loaded."""
 
 
 class Template:
@@ -114,8 +116,9 @@ class Template:
             os.setsid()
             os.dup2(output, 1)
             os.dup2(output, 2)
+            kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
             os.environ.clear()
-            os.environ.update(environ)
+            os.environ.update({**environ, **kept})
             random.seed()
             environment.prepare(os.environ)
             code = process.run(socket.socket(fileno=os.dup(channel)), lambda: self._serve)
@@ -161,6 +164,7 @@ def main(channel: socket.socket) -> int:
     faulthandler.register(signal.SIGUSR1, all_threads=True)
     serve = process.load()
     build_what_a_start_needs(serve)
+    process.load_what_is_shared()
     gc.collect()
     gc.freeze()
     try:

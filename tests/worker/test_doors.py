@@ -6,6 +6,8 @@ deployment looks like) is in test_serve.py.
 
 import inspect
 import logging
+import os
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +18,9 @@ from starlette.routing import Match
 
 from ccproxyd.worker import environment
 from ccproxyd.worker.failures import PROVIDER, find
+
+CL100K = "9b5ad71b2ce5302211f9c61530b329a4922fc6a4"
+"""By which tiktoken knows the file."""
 
 # LiteLLM builds its models late, and warns of them then.
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore")]
@@ -59,6 +64,13 @@ async def test_a_config_that_litellm_would_overlook_is_refused(doors, tmp_path):
     for config in (overlooked, tmp_path / "missing.yaml"):
         with pytest.raises(ValueError, match=r"is not a \.yaml file"):
             await doors.started(config).__aenter__()
+
+
+def test_what_workers_share_is_loaded_before_a_request(doors, litellm):
+    doors.load_what_is_shared()
+    assert "litellm.litellm_core_utils.default_encoding" in sys.modules
+    assert litellm.utils.get_bundled_model_cost_map.cache_info().currsize == 1
+    assert (Path(os.environ["TIKTOKEN_CACHE_DIR"]) / CL100K).is_file()
 
 
 @pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions", "/v1/embeddings"])

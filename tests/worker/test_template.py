@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -89,14 +90,14 @@ def template() -> Iterator[RunningTemplate]:
         assert running.process.wait(PATIENCE) == 0
 
 
-def serve_order(directory: Path, name: str) -> dict[str, Any]:
+def serve_order(directory: Path, name: str, *callbacks: str) -> dict[str, Any]:
     params = {"model": "openai/x", "mock_response": "hello", "api_key": "k"}
     models = [{"model_name": one, "litellm_params": params} for one in (name, "selftest")]
     config = directory / f"{name}.yaml"
     handler = "ccproxyd.worker.handler.proxy_handler_instance"
     document = {
         "model_list": models,
-        "litellm_settings": {"callbacks": [handler]},
+        "litellm_settings": {"callbacks": [*callbacks, handler]},
         "general_settings": {"master_key": f"sk-key-of-{name}"},
     }
     config.write_bytes(encode(document))
@@ -137,6 +138,32 @@ def test_a_worker_has_the_environment_of_its_order_and_a_session_of_its_own(
     worker.end.close()  # the daemon is gone
     assert template.next("exited")["pid"] == pid
     os.close(output)
+
+
+TELLS = """
+import os, json
+from pathlib import Path
+from litellm.integrations.custom_logger import CustomLogger
+
+Path(__file__).with_suffix(".json").write_text(json.dumps(dict(os.environ)))
+callback = CustomLogger()
+"""
+
+
+def test_a_worker_still_finds_the_tokenizers_that_it_did_not_load(
+    template: RunningTemplate, tmp_path: Path
+) -> None:
+    (tmp_path / "telling.py").write_text(TELLS)
+    environ = {"HOME": str(tmp_path), "TIKTOKEN_CACHE_DIR": str(tmp_path)}
+    pid, worker, output = template.fork("tokens", environ)
+    worker.end.sendall(encode(serve_order(tmp_path, "tokens", "telling.callback")))
+    worker.next("ready")
+    worker.end.close()
+    assert template.next("exited")["pid"] == pid
+    os.close(output)
+    told = json.loads((tmp_path / "telling.json").read_text())
+    assert told["HOME"] == str(tmp_path)
+    assert len(list(Path(told["TIKTOKEN_CACHE_DIR"]).iterdir())) >= 2
 
 
 def test_a_failing_worker_says_why_and_the_template_goes_on(
