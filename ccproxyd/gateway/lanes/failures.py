@@ -52,6 +52,17 @@ _OF_A_STREAM: Final = frozenset(
 _LONGEST: Final = 2000
 
 
+def is_litellms_own(answer: Answer) -> bool:
+    """Whether LiteLLM's framework refuses a request that nobody was to be asked for.
+
+    What is only relayed is not looked through in the worker, and stays as it is.
+    """
+    if answer.status < 400 or not answer.whole:
+        return False
+    body = _parsed(answer.first)
+    return body == "Internal Server Error" or (isinstance(body, dict) and set(body) == {"detail"})
+
+
 def begins_with_error(answer: Answer) -> bool:
     """Whether a stream says that it failed before it says anything else."""
     return answer.streams and answer.status < 400 and answer.first.startswith(_ERROR_EVENTS)

@@ -224,6 +224,8 @@ def truthful(answer: Answer, headers: Pairs, dialect: Dialect, report: Report) -
     source = dict(headers).get(failures.HEADER.encode())
     if source is not None:
         return failures.presented(answer, source.decode("latin-1"), dialect)
+    if failures.is_litellms_own(answer):
+        return failures.presented(answer, failures.OURS, dialect)
     if failures.begins_with_error(answer):
         return failures.presented(failures.unstreamed(answer), "provider", dialect)
     if answer.streams:

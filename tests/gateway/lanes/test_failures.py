@@ -8,6 +8,7 @@ from ccproxyd.gateway.lanes.failures import (
     Watched,
     begins_with_error,
     in_anthropics_words,
+    is_litellms_own,
     presented,
     unstreamed,
 )
@@ -125,6 +126,22 @@ def test_what_no_provider_said_has_our_own_shape(status, kind):
     assert found == {"error": {"message": "no", "type": kind, "param": None, "code": status}}
     found = said(presented(answer(body, status), "ours", Dialect.ANTHROPIC))
     assert (found["type"], found["error"]["message"]) == ("error", "no")
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "own"),
+    [
+        (b'{"detail": "Not Found"}', 404, True),
+        (b'{"detail": "fine"}', 200, False),
+        (b"Internal Server Error", 500, True),
+        (b'{"detail": "no", "code": 5}', 400, False),
+        (OPENAIS, 400, False),
+        (b"bad gateway", 502, False),
+    ],
+)
+def test_the_refusals_of_litellms_framework_are_known_by_their_form(body, status, own):
+    assert is_litellms_own(answer(body, status)) is own
+    assert not is_litellms_own(answer(body, status, streams=True))
 
 
 # -- too long

@@ -234,6 +234,14 @@ async def test_a_providers_failure_has_the_clients_shape(sockets):
         assert (call.answer, report.status) == (body, 429)
 
 
+async def test_what_litellms_framework_refuses_has_the_clients_shape(sockets):
+    async with opened(sockets) as (lane, worker):
+        worker.default = answers(b'{"detail": "Method Not Allowed"}', 405)
+        call, _ = await lane.carry(Call(path="/v1/files"), Order(body=b"", decision=None))
+    error = {"message": "Method Not Allowed", "type": "ProxyError", "param": None, "code": 405}
+    assert (call.status, call.json()) == (405, {"error": error})
+
+
 async def test_a_stream_that_begins_with_its_error_is_no_stream(sockets):
     error = b'{"type":"error","error":{"type":"overloaded_error","message":"x"}}'
     async with opened(sockets) as (lane, worker):
