@@ -122,8 +122,9 @@ class App:
         _check_path(exchange.path)
         _check_key(exchange, table)
         if carriage is Carriage.ANSWERED and not table.clients_belong_to_litellm:
-            models = list_models(table.routing, exchange.path, exchange.query, exchange.dialect)
-            return await exchange.reply(models)
+            agent = exchange.headers.get("user-agent", "")
+            asked = exchange.path, exchange.query, exchange.dialect, agent
+            return await exchange.reply(list_models(table.routing, *asked))
         if carriage is Carriage.CLOSED:
             raise ProxyError(f"{exchange.method} {exchange.path} is not served here", code=404)
         return await self._carry(exchange, table, routed=carriage is Carriage.ROUTED)

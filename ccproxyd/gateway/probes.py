@@ -15,6 +15,7 @@ from ccproxyd.errors import ProxyError, ValidationError
 from ccproxyd.gateway.paths import Dialect
 from ccproxyd.gateway.replies import Reply, json_reply
 from ccproxyd.routing import ModelRouter, RoutingTable
+from ccproxyd.routing.router import LABEL_PREFIX
 
 OPEN_PATHS = frozenset({"/", "/health/liveliness", "/health/liveness", "/health/readiness"})
 """Answered without a key: they tell nothing but that something is here."""
@@ -23,6 +24,8 @@ _EPOCH = "1970-01-01T00:00:00Z"
 _MOST: Final = 1000
 _LONG_CONTEXT: Final = re.compile(r"\[1m\]$", re.IGNORECASE)
 """The client's own mark."""
+_CLAUDE_CODE: Final = ("claude-code/", "claude-cli/")
+_AFTER_CLAUDE: Final = re.compile(r"claude|anthropic", re.IGNORECASE)
 
 
 def sign_of_life(path: str, *, ready: bool) -> Reply:
@@ -34,23 +37,35 @@ def sign_of_life(path: str, *, ready: bool) -> Reply:
     return json_reply({"status": "alive"})
 
 
-def list_models(table: RoutingTable, path: str, query: str, dialect: Dialect) -> Reply:
+def list_models(
+    table: RoutingTable, path: str, query: str, dialect: Dialect, agent: str = ""
+) -> Reply:
     """`GET /v1/models`, or one of them, in the shape of the client's provider.
 
-    A name with a wildcard is no model that could be asked for, but what it serves can.
+    A name with a wildcard is no model that could be asked for, but what it serves can. `agent` is
+    who asks: Claude Code offers its user only models that are called after Claude, so to it every
+    label is.
 
     Raises:
         ProxyError: 404, no such model; 400, no such page.
     """
     _, found, wanted = path.partition("/models/")
     if found:
-        if "*" in wanted or ModelRouter(table).target_of(_LONG_CONTEXT.sub("", wanted)) is None:
+        if not _is_served(table, _LONG_CONTEXT.sub("", wanted)):
             raise ProxyError(f"no model is called {wanted!r}", code=404)
         return json_reply(_model(wanted, dialect))
     names = list(dict.fromkeys(one.name for one in table.targets if "*" not in one.name))
+    if agent.startswith(_CLAUDE_CODE):
+        names = [name if _AFTER_CLAUDE.match(name) else LABEL_PREFIX + name for name in names]
     if dialect is Dialect.ANTHROPIC:
         return json_reply(_page(names, dict(parse_qsl(query))))
     return json_reply({"object": "list", "data": [_model(name, dialect) for name in names]})
+
+
+def _is_served(table: RoutingTable, name: str) -> bool:
+    models = ModelRouter(table)
+    found = models.target_of(name) or models.target_of(name.removeprefix(LABEL_PREFIX))
+    return "*" not in name and found is not None
 
 
 def _page(names: list[str], asked: Mapping[str, str]) -> dict[str, Any]:
@@ -87,5 +102,6 @@ def _place(names: list[str], asked: Mapping[str, str], cursor: str) -> int:
 
 def _model(name: str, dialect: Dialect) -> dict[str, Any]:
     if dialect is Dialect.ANTHROPIC:
-        return {"type": "model", "id": name, "display_name": name, "created_at": _EPOCH}
+        label = name.removeprefix(LABEL_PREFIX)
+        return {"type": "model", "id": name, "display_name": label, "created_at": _EPOCH}
     return {"id": name, "object": "model", "created": 0, "owned_by": "ccproxyd"}

@@ -41,6 +41,8 @@ from ccproxyd.routing.rules import ClassificationRule
 from ccproxyd.routing.sticky import StickyTable
 
 DEFAULT_LABEL: Final = "default"
+LABEL_PREFIX: Final = "claude/"
+"""Before a label, where a client takes nothing for a model that is not called after Claude."""
 _MAX_NAME: Final = 512
 """A longer name is nobody's, and would keep a pattern of several wildcards busy."""
 _HELD: Final = "the conversation stays on its label"
@@ -326,6 +328,9 @@ class ModelRouter:
         """
         if self._named(request.requested_model):
             return request.requested_model
+        _, prefixed, label = request.model.partition(LABEL_PREFIX)
+        if prefixed and self._named(label):
+            return label
         names = [request.model] if request.model else []
         if request.model.startswith("claude"):
             names.append(f"anthropic/{request.model}")

@@ -117,3 +117,19 @@ def test_a_wildcard_is_no_model_but_what_it_serves_is():
         assert listed(table, f"/v1/models/{name}", Dialect.ANTHROPIC)["id"] == name
     with pytest.raises(ProxyError):
         listed(table, "/v1/models/claude-*", Dialect.ANTHROPIC)
+
+
+def test_to_claude_code_every_label_is_called_after_claude():
+    names = ("default", "claude-opus-4-8", "a/b", "Anthropic/x", "claude-*")
+    table = RoutingTable(targets=tuple(map(Target, names)))
+    reply = list_models(table, "/v1/models", "limit=1000", Dialect.ANTHROPIC, "claude-code/2.1.197")
+    found = orjson.loads(reply.body)["data"]
+    assert [(model["id"], model["display_name"]) for model in found] == [
+        ("claude/default", "default"),
+        ("claude-opus-4-8", "claude-opus-4-8"),
+        ("claude/a/b", "a/b"),
+        ("Anthropic/x", "Anthropic/x"),
+    ]
+    for model in found:
+        one = listed(table, f"/v1/models/{model['id']}", Dialect.ANTHROPIC)
+        assert one["id"] == model["id"]

@@ -385,6 +385,17 @@ def test_a_rule_that_is_passed_over_is_not_asked() -> None:
     assert errors == []
 
 
+@pytest.mark.parametrize("mark", ["", "[1m]"])
+def test_a_label_can_be_asked_for_as_if_it_were_a_claude(mark: str) -> None:
+    table = RoutingTable(targets=(*TARGETS, Target("*", ("anthropic/*",))))
+    decision = Router(table).decide(Request({"model": f"claude/think{mark}", "messages": []}))
+    assert (decision.label, decision.rule) == ("think", "passthrough")
+    other = Router(table).decide(Request({"model": "claude/nobody", "messages": []}))
+    assert other.label == "claude/nobody"
+    own = RoutingTable(targets=(Target("claude/think"), *TARGETS))
+    assert Router(own).decide(Request({"model": "claude/think"})).label == "claude/think"
+
+
 # -- sticky rules
 
 TOOLS = [{"name": "Read"}]
