@@ -16,15 +16,15 @@ from typing import Any, Final
 import orjson
 from attrs import define, field
 
-from ccproxyd.errors import CcproxydError
+from ccproxyd.errors import CcproxydError, ProxyError
 from ccproxyd.gateway.exchange import Exchange, header_pairs
 from ccproxyd.gateway.lanes.litellm import Log
 from ccproxyd.gateway.replies import json_reply
 from ccproxyd.gateway.report import Report
 from ccproxyd.routing import Request
 
-PATIENCE_SECONDS: Final = 15.0
-"""For somebody else's count; LiteLLM may have to be started for it."""
+PATIENCE_SECONDS: Final = 5.0
+"""For somebody else's count. Its user looks on, and ours is not far off."""
 IN_THREAD: Final = 20_000
 """Characters of new text beyond which counting would hold up the other requests (about 2 ms)."""
 
@@ -85,12 +85,14 @@ async def count_tokens(request: Request) -> int:
 
 
 async def _failure(exchange: Exchange, ask: Ask, held: _Held) -> str:
-    """Why there is no count, "" if there is one; of an exception its kind alone."""
+    """Why there is no count, "" if there is one; of an exception not of ours the kind alone."""
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             await ask(exchange.aside(held.send))
     except TimeoutError:
         return f"none came within {PATIENCE_SECONDS:.0f} s"
+    except ProxyError as error:
+        return error.message
     except Exception as error:
         return type(error).__name__
     if held.status != 200:

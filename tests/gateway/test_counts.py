@@ -70,6 +70,7 @@ async def test_so_is_one_that_cannot_be_reached_and_no_fallback_is_asked(tmp_pat
         assert is_ours(await counted(house.app, model="nowhere"))
         assert is_ours(await counted(house.app, model="rescued"))
         assert provider.requests == []
+        assert "the provider at 127.0.0.1:1 cannot be reached" in house.logged[-1]["event"]
 
 
 async def test_and_one_that_takes_too_long(tmp_path, monkeypatch):
