@@ -262,6 +262,8 @@ def worker(provider, tmp_path_factory):
             | {"litellm_params": dropping(provider.url)},
             deployment("gpt", "openai/gpt-5", openai),
             deployment("chat", "hosted_vllm/some-model", openai),
+            deployment("mixed", "anthropic/claude-haiku-4-5", provider.url),
+            deployment("mixed", "openai/gpt-5", openai),
             deployment("falls-to-haiku", "openai/gpt-5", nowhere),
             deployment("falls-to-gpt", "anthropic/claude-opus-4-8", nowhere),
         ],
@@ -366,6 +368,22 @@ def test_of_anthropics_own_business_nothing_arrives_elsewhere(asked, label, name
     assert not [one for one in arrived.headers if one.startswith(("x-app", "x-stainl", "anthrop"))]
     reminders = [m["content"] for m in body["messages"] if m["role"] == "system"]
     assert reminders
+
+
+def test_each_deployment_of_a_label_gets_what_it_takes(asked):
+    """LiteLLM throws dice: 50 times the same is less likely than a bit that flips by itself."""
+    arrived = {}
+    for _ in range(50):
+        one = asked("mixed", {**shape("simple-01").body, "stream": False})
+        arrived[one.path] = one
+        if len(arrived) == 2:
+            break
+    claude, other = arrived["/v1/messages"], arrived["/v1/responses"]
+    assert claude.fields["thinking"] == {"type": "enabled", "budget_tokens": 31999}
+    assert "cache_control" in repr(claude.fields)
+    assert CLIENT.items() <= claude.headers.items()
+    assert "billing-header" not in other.raw.decode()
+    assert not CLIENT.items() & other.headers.items()
 
 
 def test_a_fallback_gets_what_it_takes_though_the_first_took_something_else(asked):
