@@ -17,7 +17,7 @@ PYTHON ?= python3
 BUILD_PYTHON ?= $(PYTHON)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test lint types bench bench-decide soak claude format completion lock install uninstall clean
+.PHONY: help venv run test lint types bench bench-decide bench-records soak claude format completion lock install uninstall clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ bench: venv  ## ccproxyd beside LiteLLM and other routers: 20 minutes; ARGS=--qu
 
 bench-decide: venv  ## what deciding a route costs
 	$(BIN)/python scripts/bench_decide.py $(ARGS)
+
+bench-records: venv  ## what the records of a request's life cost
+	$(BIN)/python scripts/bench_records.py $(ARGS)
 
 soak: venv  ## reloads, kills and replacements under load; minutes, prints what was lost
 	$(BIN)/python scripts/reload_under_load.py

@@ -30,8 +30,12 @@ class Hearing:
     stats: Stats
     purse: Purse
     settings: Callable[[], Settings]
-    records: Records = field(factory=Records, repr=False)
+    records: Records = field(init=False, repr=False)
     repeats: Repeats = field(factory=Repeats, repr=False)
+
+    @records.default
+    def _told(self) -> Records:
+        return Records(self.log.tells)
 
     def said(self, process: str, message: Message) -> None:
         """A log record of a process."""

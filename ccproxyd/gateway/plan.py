@@ -181,7 +181,7 @@ def cost_as_asked(table: Table, decision: Decision) -> Callable[[Usage], float |
 
     def cost(usage: Usage) -> float | None:
         tariff = table.tariff_as_asked(decision.requested_model) if usage.counts_tokens else None
-        return tariff.cost(evolve(usage, model=None)) if tariff else None
+        return tariff.cost(usage) if tariff else None
 
     return cost
 

@@ -148,7 +148,8 @@ class Table:
         if model not in self._tariffs_as_asked:
             if len(self._tariffs_as_asked) >= _TARIFFS:
                 self._tariffs_as_asked.clear()
-            self._tariffs_as_asked[model] = self._find_tariff(model)
+            found = self._find_tariff(model)
+            self._tariffs_as_asked[model] = found and found.of_its_own_model()
         return self._tariffs_as_asked[model]
 
     def _find_tariff(self, model: str) -> Tariff | None:

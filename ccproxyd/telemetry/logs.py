@@ -14,9 +14,8 @@ import contextlib
 import datetime
 import logging
 import os
+import stat
 from collections.abc import Callable, Iterator, Mapping
-from io import TextIOWrapper
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -60,8 +59,12 @@ class Logger:
     draw: Draw | None = None
     """For a terminal; plain where there is none."""
 
+    def tells(self, level: str) -> bool:
+        """Whether a record of this level is written."""
+        return _rank(level) >= _rank(self.level)
+
     def __call__(self, level: str, event: str, /, **facts: Any) -> None:
-        if _rank(level) < _rank(self.level):
+        if not self.tells(level):
             return
         render = as_json if self.machine else self.draw or as_text
         try:
@@ -86,44 +89,63 @@ def in_detail(log: Logger) -> Logger:
     return evolve(log, level="debug", draw=drawing_on(log.stream))
 
 
-class LogFile(RotatingFileHandler):
+class LogFile:
     """A file behind the door of a stream: never much larger than `limit`, with `old` before it.
 
     It is for the owner alone. One that somebody else has moved or removed is made anew. Whatever
-    goes wrong with it is not told to anybody, for there is nobody to tell.
+    goes wrong with it is not told to anybody, for there is nobody to tell. Each record is one
+    look at the file and one write: a busy daemon writes thousands a second.
     """
 
-    terminator = ""
-
     def __init__(self, path: Path, limit: int = FILE_BYTES, old: int = OLD_FILES) -> None:
-        super().__init__(path, maxBytes=limit, backupCount=old, encoding="utf-8", errors="replace")
+        self.path = path.absolute()
+        self.limit = limit
+        self.old = old
+        self._descriptor: int | None = self._opened()
 
     def write(self, text: str) -> None:
-        self.handle(logging.makeLogRecord({"msg": text}))
+        raw = text.encode("utf-8", "replace")
+        with contextlib.suppress(OSError):
+            os.write(self._with_room_for(len(raw)), raw)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
 
     def isatty(self) -> bool:
         return False
 
-    def shouldRollover(self, record: logging.LogRecord) -> bool:  # noqa: N802 - logging's name
-        if self.stream is not None and not Path(self.baseFilename).exists():
-            gone, self.stream = self.stream, None
-            gone.close()
-        return bool(super().shouldRollover(record))
+    def close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
 
-    def doRollover(self) -> None:  # noqa: N802 - logging's name
+    def _with_room_for(self, size: int) -> int:
+        """The descriptor of a file that so much may be added to."""
         try:
-            super().doRollover()
-        except OSError:
-            # Where nothing can be renamed, a file that grows says more than none: it is reopened.
-            self.stream = None
+            found = self.path.stat()
+            is_full = stat.S_ISREG(found.st_mode) and 0 < found.st_size > self.limit - size
+        except FileNotFoundError:
+            self.close()
+            is_full = False
+        if is_full:
+            # Where nothing can be renamed, a file that grows says more than none.
+            with contextlib.suppress(OSError):
+                self._set_aside()
+            self.close()
+        if self._descriptor is None:
+            self._descriptor = self._opened()
+        return self._descriptor
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        """logging's own would print a traceback, with the record, on standard error."""
+    def _set_aside(self) -> None:
+        """The file becomes the first of the old ones, and the last of them goes."""
+        for number in range(self.old - 1, 0, -1):
+            with contextlib.suppress(FileNotFoundError):
+                Path(f"{self.path}.{number}").replace(f"{self.path}.{number + 1}")
+        self.path.replace(f"{self.path}.1")
 
-    def _open(self) -> TextIOWrapper:
+    def _opened(self) -> int:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        descriptor = os.open(self.baseFilename, flags, 0o600)
-        return os.fdopen(descriptor, "a", encoding=self.encoding, errors=self.errors)
+        return os.open(self.path, flags, 0o600)
 
 
 def open_log_file(path: Path) -> LogFile:
@@ -179,13 +201,15 @@ def as_json(when: datetime.datetime, level: str, event: str, facts: Mapping[str,
     >>> as_json(when, "info", "ready", {"port": 4000, "error": None})
     '{"time":"2026-01-02T03:04:05.000Z","level":"info","event":"ready","port":4000}'
     """
-    told = {name: value for name, value in facts.items() if value is not None}
-    head = {"time": _timestamp(when), "level": level, "event": event}
+    record: dict[str, Any] = {"time": _timestamp(when), "level": level, "event": event}
+    for name, value in facts.items():
+        if value is not None:
+            record.setdefault(name, value)
     try:
-        return _dumped({**head, **told, **head})
+        return _dumped(record)
     except TypeError:
         # An integer of more than 64 bits, a name that is not UTF-8, a value that contains itself.
-        return _dumped({**head, **{_clean(name): _clean(told[name]) for name in told}, **head})
+        return _dumped({_clean(name): _clean(value) for name, value in record.items()})
 
 
 def as_text(when: datetime.datetime, level: str, event: str, facts: Mapping[str, Any]) -> str:
@@ -209,7 +233,7 @@ def write_standard_error(text: str) -> None:
 
 
 def _timestamp(when: datetime.datetime) -> str:
-    return f"{when:%Y-%m-%dT%H:%M:%S}.{when.microsecond // 1000:03d}Z"
+    return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _dumped(record: Mapping[str, Any]) -> str:

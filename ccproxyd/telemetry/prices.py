@@ -24,11 +24,12 @@ import json
 import re
 import sys
 from collections.abc import Mapping
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from ccproxyd.errors import CcproxydError
 from ccproxyd.telemetry.usage import Usage
@@ -148,18 +149,25 @@ class Price:
         return self._rate(name, (tier, ""), output_rate)
 
     def _rate(self, name: str, endings: Endings, default: float) -> float:
-        found = (self.rates.get(name + ending) for ending in endings)
-        return next((rate for rate in found if rate is not None), default)
+        for ending in endings:
+            if (rate := self.rates.get(name + ending)) is not None:
+                return rate
+        return default
 
     def _endings(self, prompt_tokens: int, tier: str) -> Endings:
         """What a rate's name may end in, the most special first: the first that is there holds."""
-        crossed = [one for one in self._thresholds() if prompt_tokens > _tokens(one)]
-        lengths = [f"_above_{one}_tokens" for one in sorted(crossed, key=_tokens, reverse=True)]
-        return tuple(length + end for length in (*lengths, "") for end in (tier, ""))
+        lengths = [
+            f"_above_{name}_tokens" for name, tokens in self._thresholds if prompt_tokens > tokens
+        ]
+        ends = (tier, "") if tier else ("",)
+        return tuple(length + end for length in (*lengths, "") for end in ends)
 
-    def _thresholds(self) -> set[str]:
+    @cached_property
+    def _thresholds(self) -> tuple[tuple[str, int], ...]:
+        """The lengths of prompts from which there are other rates, the longest first."""
         named = (_RATE.fullmatch(name) for name in self.rates)
-        return {match["threshold"] for match in named if match and match["threshold"]}
+        found = {match["threshold"] for match in named if match and match["threshold"]}
+        return tuple(sorted(((one, _tokens(one)) for one in found), key=lambda one: -one[1]))
 
     def _multiplier(self, usage: Usage, speed: str | None, region: str | None) -> float:
         factor = self.multipliers.get("fast", 1.0) if (usage.speed or speed) == "fast" else 1.0
@@ -189,6 +197,11 @@ class Tariff:
         if price is None or not usage.counts_tokens:
             return None
         return price.cost(usage, service_tier=service_tier, speed=speed, region=self.region)
+
+    def of_its_own_model(self) -> Tariff | None:
+        """What an answer costs if this model gave it, whatever it says; None if nobody knows."""
+        price = self.own or self._price_of(self.model)
+        return evolve(self, own=price) if price else None
 
     def _price_of(self, model: str | None) -> Price | None:
         return self.prices.find(model, self.provider) if model else None

@@ -28,11 +28,11 @@ secret is taken out of such a name.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from hashlib import blake2b
 from typing import Any, Final
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from ccproxyd.channel import Message
 from ccproxyd.config.settings import Logging
@@ -45,6 +45,10 @@ _LONGEST_NAME: Final = 128
 _MARK_BYTES: Final = 8
 
 Facts = Mapping[str, Any]
+
+
+def _always(_level: str) -> bool:
+    return True
 
 
 @frozen
@@ -68,13 +72,13 @@ class Kind:
     costs: tuple[str, ...] = ()
     """With `enable_cost_tracking`."""
 
-    def of(self, facts: Facts, switches: Logging) -> Record:
-        names = (
+    def names(self, switches: Logging) -> tuple[str, ...]:
+        """Of its fields, those that are asked for."""
+        return (
             *self.fields,
             *(self.routing if switches.enable_routing_analysis else ()),
             *(self.costs if switches.enable_cost_tracking else ()),
         )
-        return Record(self.level, self.event, {name: facts.get(name) for name in names})
 
 
 _WHO: Final = ("request_id", "session", "call_type", "lane", "label", "rule", "model")
@@ -115,22 +119,26 @@ KINDS: Final = (PRE_API_CALL, POST_API_CALL, SUCCESS, FAILURE, STREAM_END, COST)
 
 @define
 class Records:
-    """Makes records of messages.
+    """Makes records of messages; `tells` says which levels anybody wants.
 
     >>> told = {"request_id": "r", "label": "think", "status": 200, "latency_ms": 12.0}
     >>> [record.event for record in Records().finished(told, Logging())]
     ['ccproxy_post_api_call', 'ccproxy_success']
     """
 
+    tells: Callable[[str], bool] = field(default=_always)
     _unpriced: OrderedDict[str, Facts] = field(factory=OrderedDict, init=False)
     """What has ended on LiteLLM's lane, by request."""
     _early: OrderedDict[str, float] = field(factory=OrderedDict, init=False)
     _names: dict[str, str] = field(factory=dict, init=False)
+    _switches: Logging | None = field(default=None, init=False)
+    _fields: dict[str, tuple[str, ...]] = field(factory=dict, init=False)
+    """By event, as those switches ask for them."""
 
     def decided(self, message: Message, switches: Logging) -> Iterator[Record]:
         """A request is sent on."""
         if switches.enable_pre_api_call:
-            yield PRE_API_CALL.of(self._asked(message), switches)
+            yield from self._records(self._asked(message), switches, PRE_API_CALL)
 
     def finished(self, message: Message, switches: Logging) -> Iterator[Record]:
         """A request has ended."""
@@ -139,11 +147,11 @@ class Records:
             self._expect_price(facts, message)
         if not switches.enable_post_api_call:
             return
-        post = POST_API_CALL.of(facts, switches)
-        yield Record(post.level, post.event, {**message.get("facts", {}), **post.facts})
-        if facts["is_stream"]:
-            yield STREAM_END.of(facts, switches)
-        yield (FAILURE if message.get("failed") else SUCCESS).of(facts, switches)
+        end = FAILURE if message.get("failed") else SUCCESS
+        kinds = (POST_API_CALL, STREAM_END, end) if facts["is_stream"] else (POST_API_CALL, end)
+        for record in self._records(facts, switches, *kinds):
+            more = message.get("facts") if record.event == POST_API_CALL.event else None
+            yield evolve(record, facts={**more, **record.facts}) if more else record
 
     def priced(self, message: Message, switches: Logging) -> Iterator[Record]:
         """LiteLLM tells what a request cost; it may do so before the request has ended."""
@@ -153,7 +161,16 @@ class Records:
         if (facts := self._unpriced.get(request_id)) is None:
             _remember(self._early, request_id, self._early.get(request_id, 0.0) + cost)
         elif switches.enable_cost_tracking:
-            yield COST.of({**facts, **_price(cost, facts)}, switches)
+            yield from self._records({**facts, **_price(cost, facts)}, switches, COST)
+
+    def _records(self, facts: Facts, switches: Logging, *kinds: Kind) -> Iterator[Record]:
+        if switches is not self._switches:
+            self._switches = switches
+            self._fields = {kind.event: kind.names(switches) for kind in KINDS}
+        for kind in kinds:
+            if self.tells(kind.level):
+                told = {name: facts.get(name) for name in self._fields[kind.event]}
+                yield Record(kind.level, kind.event, told)
 
     def _asked(self, message: Message) -> dict[str, Any]:
         """The facts of a request, those that a client may choose made harmless."""

@@ -24,7 +24,7 @@ import anyio
 import anyio.to_thread
 import pytest
 import yaml
-from attrs import define, evolve, field
+from attrs import define, evolve, field, frozen
 
 from ccproxyd.config.load import Loaded, load
 from ccproxyd.control.client import Client
@@ -241,6 +241,19 @@ class Config:
         self.write(ours={"timeouts": {"idle": seconds}}, **more)
 
 
+@frozen
+class Ear:
+    """A logger to a house; the street hears everything."""
+
+    street: Street
+
+    def __call__(self, level: str, event: str, /, **facts: Any) -> None:
+        self.street.log(level, event, **facts)
+
+    def tells(self, _level: str) -> bool:
+        return True
+
+
 @define(eq=False)
 class Street:
     """Where a house stands: its directories, what it logs, what it tells the service manager."""
@@ -299,7 +312,7 @@ class Street:
             fixed_address=fixed,
         )
         loaded = loaded or load(self.directories.config, {})
-        return House(owned, loaded, self.log, self.notifier)  # type: ignore[arg-type]
+        return House(owned, loaded, Ear(self), self.notifier)  # type: ignore[arg-type]
 
     def daemon(self, *, waits: bool = False, **how: Any) -> Daemon:
         def build(loaded: Loaded) -> House:

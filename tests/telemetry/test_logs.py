@@ -244,13 +244,13 @@ def test_a_log_file_is_exchanged_before_it_is_too_large_and_three_old_ones_stay(
 
 def test_the_bounds_are_ten_megabytes_and_three_old_files(tmp_path: Path) -> None:
     file = open_log_file(tmp_path / "log")
-    assert (file.maxBytes, file.backupCount) == (10_000_000, 3)
+    assert (file.limit, file.old) == (10_000_000, 3)
 
 
 def test_where_nothing_can_be_renamed_a_log_file_grows(tmp_path: Path) -> None:
     path = tmp_path / "log"
     for name in ("log.2", "log.3"):
-        (tmp_path / name).mkdir()
+        (tmp_path / name / "not empty").mkdir(parents=True)
     file = LogFile(path, limit=10)
     for word in ("one", "two", "three", "four"):
         file.write(f"{word}\n")

@@ -416,3 +416,14 @@ def test_what_is_no_conversation_is_known_by_its_mode() -> None:
     assert prices.mode("gpt", "openai") is None
     assert prices.mode("odd", "azure") is None
     assert prices.mode("unknown", "openai") is None
+
+
+def test_an_answer_can_be_priced_as_if_another_model_had_given_it(prices: PriceList) -> None:
+    """A tariff goes by the model that the answer names, unless it is told not to."""
+    usage = Usage(input_tokens=1, model="opus-20260131")
+    tariff = prices.tariff("anthropic", "opus")
+    own = tariff.of_its_own_model()
+    assert own is not None
+    assert (tariff.cost(usage), own.cost(usage)) == (100, 10)
+    assert own.of_its_own_model() == own
+    assert prices.tariff("anthropic", "unheard-of").of_its_own_model() is None

@@ -89,6 +89,11 @@ def test_a_failure_is_a_warning_that_says_what_was_tried() -> None:
     assert record.facts["duration_ms"] == 30.0
 
 
+def test_what_nobody_wants_to_hear_is_not_made() -> None:
+    records = Records(tells=lambda level: level != "debug")
+    assert [one.event for one in records.finished(STREAMED, ALL)] == ["ccproxy_post_api_call"]
+
+
 def test_the_end_of_a_stream_is_told_whole_or_cut() -> None:
     facts = told(STREAMED)["ccproxy_stream_end"].facts
     assert (facts["complete"], facts["stream_ms"]) == (True, 10.0)
