@@ -17,7 +17,6 @@ import os
 import signal
 import socket
 import sys
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -32,13 +31,14 @@ from ccproxyd.daemon.house import House, Owned
 from ccproxyd.daemon.instance import bind_listener, client_keys, take_lock
 from ccproxyd.daemon.phases import Daemon
 from ccproxyd.daemon.rendering import clear_runtime
-from ccproxyd.errors import CcproxydError, ConfigError
+from ccproxyd.errors import EXIT_FAILED, CcproxydError, ConfigError
 from ccproxyd.notify import Notifier, adopt, passed_descriptors
 from ccproxyd.paths import Directories, find_directories, make_private
 from ccproxyd.telemetry.logs import (
     Logger,
     hearing_libraries,
     in_detail,
+    last_trace,
     logger_for,
     open_log_file,
     write_standard_error,
@@ -112,10 +112,12 @@ def _logged(arguments: argparse.Namespace) -> int:
         if file:
             log("error", "cannot start", because=str(error))
         raise
-    except Exception:
+    except Exception as error:
+        trace = last_trace(error)
+        log("critical", "cannot go on", because="internal error", trace=trace)
         if file:
-            log("critical", "cannot go on", because="internal error", trace=traceback.format_exc())
-        raise
+            write_standard_error(f"ccproxyd: internal error; it is in {arguments.log_file}")
+        return EXIT_FAILED
     finally:
         if file:
             file.close()

@@ -6,6 +6,10 @@ routing gave it. An error's event reads "cannot X", and its `because` says why.
 
 They go to a stream: standard error, or a file of our own that is exchanged for a new one before it
 grows too large.
+
+What is free text after all, such as why a module of the user's did not load, is told without what
+looks like a secret. What Python itself would say on standard error, of an exception that nobody
+caught or of a warning, is told by its type and place.
 """
 
 from __future__ import annotations
@@ -15,6 +19,9 @@ import datetime
 import logging
 import os
 import stat
+import sys
+import threading
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -25,10 +32,15 @@ from attrs import evolve, field, frozen
 from ccproxyd.errors import CcproxydError
 from ccproxyd.paths import make_private
 from ccproxyd.telemetry.plain import one_line, shown
+from ccproxyd.telemetry.redact import redact, redact_known
 
 LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 FILE_BYTES: Final = 10_000_000
 OLD_FILES: Final = 3
+
+_RECORDS: Final = "ccproxy_"
+"""Of requests and budgets: there are many, and they have no free text."""
+_TEXTS: Final = ("because", "trace")
 
 Clock = Callable[[], datetime.datetime]
 Draw = Callable[[datetime.datetime, str, str, Mapping[str, Any]], str]
@@ -67,6 +79,9 @@ class Logger:
         if not self.tells(level):
             return
         render = as_json if self.machine else self.draw or as_text
+        if not event.startswith(_RECORDS):
+            event = redact_known(event)
+            facts |= {name: redact_known(str(facts[name])) for name in _TEXTS if facts.get(name)}
         try:
             self.stream.write(render(self.clock(), level, event, facts) + "\n")
             self.stream.flush()
@@ -185,13 +200,28 @@ class _OfLibraries(logging.Handler):
 
 @contextlib.contextmanager
 def hearing_libraries(log: Logger) -> Iterator[None]:
-    """What is said by Python's own logging goes to the log as well, not to standard error."""
+    """What Python's own logging says goes to the log as well, not to standard error; so does what
+    Python says of warnings, and of exceptions that nobody can catch."""
     handler = _OfLibraries(log)
+    hooks = sys.unraisablehook, threading.excepthook
     logging.getLogger().addHandler(handler)
+    logging.captureWarnings(True)
+    sys.unraisablehook = lambda told: _uncaught(log, told.exc_value, told.exc_type)
+    threading.excepthook = lambda told: _uncaught(log, told.exc_value, told.exc_type)
     try:
         yield
     finally:
+        sys.unraisablehook, threading.excepthook = hooks
+        logging.captureWarnings(False)
         logging.getLogger().removeHandler(handler)
+
+
+def _uncaught(log: Logger, error: BaseException | None, kind: type[BaseException] | None) -> None:
+    if isinstance(error, Warning):
+        return  # a warning that -W makes an error has done its work
+    frames = traceback.extract_tb(error.__traceback__) if error else []
+    where = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else None
+    log("error", "an exception was not caught", error=kind and kind.__name__, where=where)
 
 
 def as_json(when: datetime.datetime, level: str, event: str, facts: Mapping[str, Any]) -> str:
@@ -226,10 +256,15 @@ def as_text(when: datetime.datetime, level: str, event: str, facts: Mapping[str,
     return f"{when:%H:%M:%S} {level:<7} {one_line(event)}{why}{named}"
 
 
+def last_trace(error: BaseException) -> str:
+    """Where a daemon that cannot go on was, without what looks like a secret."""
+    return redact("".join(traceback.format_exception(error)))
+
+
 def write_standard_error(text: str) -> None:
     """A last word, when no logger exists yet or any more."""
     with contextlib.suppress(OSError):
-        os.write(2, (one_line(text) + "\n").encode("utf-8", "replace"))
+        os.write(2, (one_line(redact_known(text)) + "\n").encode("utf-8", "replace"))
 
 
 def _timestamp(when: datetime.datetime) -> str:

@@ -4,6 +4,9 @@ A LiteLLM that fails to start explains itself in free text, and the person who w
 traceback can hold a key, a header or a URL with a password. This removes what is recognisable as a
 secret. It cannot recognise a prompt, so no free text at all is taken from a worker once it has
 served a request.
+
+Our own words are about keys and tokens as well: `api_key: must be a text`. Of them only that is
+taken out which is a secret by its looks (`redact_known`), not what stands behind such a name.
 """
 
 from __future__ import annotations
@@ -71,15 +74,23 @@ def redact(text: str) -> str:
     return text
 
 
-def _one_pass(text: str) -> str:
+def redact_known(text: str) -> str:
+    """A text of ours without what looks like a secret, whatever it is called.
+
+    >>> redact_known("api_key: must be a text, not sk-ant-1234567")
+    'api_key: must be a text, not [redacted]'
+    """
     text = _PRIVATE_KEY.sub(MARK, text)
-    text = _COOKIE.sub(_keep_name, text)
     text = _URL_USER.sub(rf"\1{MARK}@", text)
     text = _URL_QUERY.sub(rf"\1{MARK}", text)
     text = _BEARER.sub(MARK, text)
     for pattern in _PATTERNS:
         text = pattern.sub(MARK, text)
-    return _NAMED.sub(_keep_name, text)
+    return text
+
+
+def _one_pass(text: str) -> str:
+    return _NAMED.sub(_keep_name, redact_known(_COOKIE.sub(_keep_name, text)))
 
 
 def _keep_name(match: re.Match[str]) -> str:
@@ -88,7 +99,8 @@ def _keep_name(match: re.Match[str]) -> str:
 
 _STACK_LINE: Final = re.compile(
     r"""(?x)
-    \s* File \s " [^"]* ", \s line \s \d+ (?: \s in \s [\w<>.]+ )? \s* $
+    \s* File \s " (?: [^"]{0,400} \.pyx? | < [\w .:-]{0,60} > ) ", \s line \s \d+
+      (?: \s in \s [\w<>.]+ )? \s* $
     | (?: Current \s )? [Tt]hread \s 0x [0-9a-f]+ (?: \s \[ [^\]]{0,32} \] )?
       \s \( most \s recent \s call \s first \): \s* $
     | Fatal \s Python \s error: \s [A-Z] [\w\s]{0,40} $

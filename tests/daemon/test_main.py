@@ -231,19 +231,36 @@ def test_a_log_file_takes_the_place_of_standard_error(
     assert capfd.readouterr().err == ""
 
 
-def test_a_bug_is_in_the_log_file_with_its_place(
-    home: Street, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def _failing(monkeypatch: pytest.MonkeyPatch) -> None:
     async def fail(house: Lived) -> None:
         await Lived.run(house)
-        raise KeyError
+        raise KeyError("api_key=hunter2 sk-ant-api03-0123456789")
 
     monkeypatch.setattr(module, "House", type("Failing", (Lived,), {"run": fail}))
-    with pytest.raises(ExceptionGroup):
-        run("--log-file", str(tmp_path / "log"))
-    record = records(tmp_path / "log")[-1]
+
+
+@pytest.mark.usefixtures("home", "_failing")
+def test_a_bug_is_in_the_log_file_with_its_place(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "log"
+    assert run("--log-file", str(file)) == 1
+    record = records(file)[-1]
     assert (record["level"], record["because"]) == ("critical", "internal error")
     assert "test_main.py" in record["trace"]
+    assert capfd.readouterr().err == f"ccproxyd: internal error; it is in {file}\n"
+
+
+@pytest.mark.usefixtures("home", "_failing")
+@pytest.mark.parametrize("to_file", [True, False])
+def test_a_bug_does_not_give_away_a_key(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], to_file: bool
+) -> None:
+    assert run(*(["--log-file", str(tmp_path / "log")] if to_file else [])) == 1
+    told = (tmp_path / "log").read_text() if to_file else capfd.readouterr().err
+    assert "KeyError" in told
+    assert not {"hunter2", "sk-ant"} & {word for word in ("hunter2", "sk-ant") if word in told}
 
 
 def test_a_log_file_that_cannot_be_written_exits_with_1(

@@ -7,6 +7,8 @@ import json
 import logging
 import os
 import stat
+import threading
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -325,6 +327,46 @@ def test_what_a_library_says_is_told_without_its_text() -> None:
     assert "what the user asked" not in stream.getvalue()
     assert (record["event"], record["error"]) == ("a library has logged something", "ValueError")
     assert record["logger"] == "asyncio"
+
+
+def test_what_python_would_say_itself_is_told_by_type_and_place(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    class Closes:
+        def __del__(self) -> None:
+            raise ValueError("PRIVATE")
+
+    def fail() -> None:
+        raise KeyError("PRIVATE")
+
+    stream = io.StringIO()
+    with hearing_libraries(Logger(stream, machine=True)):
+        thread = threading.Thread(target=fail)
+        thread.start()
+        thread.join()
+        closes = Closes()
+        del closes
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            logging.captureWarnings(True)
+            warnings.warn("PRIVATE", stacklevel=1)
+    told = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [one.get("error") for one in told[:2]] == ["KeyError", "ValueError"]
+    assert all(one["where"].startswith("test_logs.py:") for one in told[:2])
+    assert told[2]["logger"] == "py.warnings"
+    assert "PRIVATE" not in stream.getvalue() + capfd.readouterr().err
+
+
+def test_a_reason_that_quotes_a_key_is_told_without_it() -> None:
+    why = "ccproxy.rules[0]: api_key: must be a text, not sk-ant-api03-0123456789"
+    record = json.loads(recorded("error", "cannot reload", because=why))
+    assert record["because"] == "ccproxy.rules[0]: api_key: must be a text, not [redacted]"
+    assert json.loads(recorded("warning", why))["event"] == record["because"]
+
+
+def test_a_last_word_has_no_key_in_it(capfd: pytest.CaptureFixture[str]) -> None:
+    write_standard_error("ccproxyd: https://me:secret@host/ refuses sk-ant-api03-0123456789")
+    assert capfd.readouterr().err == "ccproxyd: https://[redacted]@host/ refuses [redacted]\n"
 
 
 def test_a_last_word_is_one_line(capfd: pytest.CaptureFixture[str]) -> None:

@@ -182,6 +182,7 @@ SPEECH = [
     'Thread 0x1 says: "what the user asked"',
     "Fatal Python error: what the user asked was: tell me about the war of 1812, please, in detail",
     '  File "app.py", line 7 in serve: what the user asked',
+    '  File "what the user asked", line 7 in serve',
     'see File "app.py", line 7 in serve',
     "  <no Python frame> what the user asked",
     '{"role": "user"}',
