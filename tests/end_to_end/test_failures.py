@@ -198,7 +198,7 @@ def test_an_error_in_mid_stream_is_an_error_event_in_the_providers_words(
     assert "litellm" not in last["error"]["message"].lower()
     assert path == CHAT or last["type"] == "error"
     request_id = answer.headers["x-ccproxy-request-id"]
-    assert daemon.happened("request", request_id=request_id)["failed"] is True
+    assert daemon.happened("ccproxy_post_api_call", request_id=request_id)["failed"] is True
 
 
 def test_a_response_that_fails_in_mid_stream_has_failed(daemon: Daemon) -> None:
@@ -207,7 +207,7 @@ def test_a_response_that_fails_in_mid_stream_has_failed(daemon: Daemon) -> None:
     [failed] = [one for one in frames(answer) if one["type"] == "response.failed"]
     assert failed["response"]["error"]["message"] == "Overloaded"
     request_id = answer.headers["x-ccproxy-request-id"]
-    assert daemon.happened("request", request_id=request_id)["failed"] is True
+    assert daemon.happened("ccproxy_post_api_call", request_id=request_id)["failed"] is True
 
 
 def test_an_error_that_anthropic_sends_in_mid_stream_is_its_own(daemon: Daemon) -> None:

@@ -99,7 +99,9 @@ def test_a_label_that_is_asked_for_by_name_is_kept(
         case.asked,
         f"mock-{case.label}",
     )
-    record = daemon.happened("request", request_id=answer.headers["x-ccproxy-request-id"])
+    record = daemon.happened(
+        "ccproxy_post_api_call", request_id=answer.headers["x-ccproxy-request-id"]
+    )
     assert (record["call_type"], record["label"]) == (call_type, case.label)
 
 
@@ -227,7 +229,9 @@ def test_what_is_passed_on_has_no_label(client: httpx.Client, daemon: Daemon, pa
     answer = ask(client, path, headers=KEY, json=body)
     assert "x-ccproxy-label" not in answer.headers
     assert answer.headers["x-ccproxy-lane"] == "litellm"
-    record = daemon.happened("request", request_id=answer.headers["x-ccproxy-request-id"])
+    record = daemon.happened(
+        "ccproxy_post_api_call", request_id=answer.headers["x-ccproxy-request-id"]
+    )
     assert record["call_type"] == "carried"
 
 

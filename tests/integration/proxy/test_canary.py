@@ -99,7 +99,7 @@ def assert_clean(text: str | bytes, where: str) -> None:
 def test_the_log_has_nothing_of_it(daemon: Daemon) -> None:
     assert daemon.happened("cannot run a hook")["error"] == "ValueError"
     assert daemon.happened("cannot evaluate a rule")["error"] == "ValueError"
-    assert len([one for one in daemon.records if one["event"] == "request"]) > 100
+    assert len([one for one in daemon.records if one["event"] == "ccproxy_post_api_call"]) > 100
     assert_clean("".join(daemon.text), "log")
 
 
@@ -155,6 +155,6 @@ def test_a_log_file_has_nothing_of_it(provider: RunningProvider) -> None:
                 for body in bodies():
                     ask(client, f"/v1/messages?{CANARY}", json=body, headers={"x-api-key": OLD_KEY})
             daemon.stop()
-        assert '"event":"request"' in log.read_text()
+        assert '"event":"ccproxy_post_api_call"' in log.read_text()
         assert_clean(log.read_bytes(), "log file")
         assert_clean("".join(daemon.text), "standard error")

@@ -39,7 +39,9 @@ def check(row: Row, answer: Answer, daemon: Daemon) -> None:
     wanted = expected(row)
     assert answer.status == 200, answer.body
     assert answer.text == wanted.text
-    record = daemon.happened("request", request_id=answer.headers["x-ccproxy-request-id"])
+    record = daemon.happened(
+        "ccproxy_post_api_call", request_id=answer.headers["x-ccproxy-request-id"]
+    )
     for name in ("label", "rule", "model", "lane"):
         told = f"x-ccproxy-{name}"
         assert answer.headers[told] == wanted.headers[told] == record[name]

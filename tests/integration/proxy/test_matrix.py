@@ -82,7 +82,7 @@ def test_the_record_of_a_request_tells_what_was_decided(
     if row.auth != "valid":
         assert request_id is None
         return
-    record = daemon.happened("request", request_id=request_id)
+    record = daemon.happened("ccproxy_post_api_call", request_id=request_id)
     for name in ("label", "rule", "model", "lane", "fallback"):
         assert record.get(name) == wanted.headers[f"x-ccproxy-{name}"], record
     assert record["status"] == answer.status
