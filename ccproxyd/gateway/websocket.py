@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import MutableMapping
-from typing import Any, Final
-
-import aiohttp
+from typing import TYPE_CHECKING, Any, Final
 
 from ccproxyd.gateway.bodies import ClientGoneError, Receive
 from ccproxyd.gateway.exchange import Exchange, Send
+
+if TYPE_CHECKING:
+    import aiohttp
 
 _NO_CODE: Final = 1005
 _ABNORMAL: Final = 1006
@@ -76,7 +77,7 @@ class WebSocketExchange(Exchange):
 
     async def _to_client(self, worker: aiohttp.ClientWebSocketResponse) -> None:
         async for message in worker:
-            kind = "text" if message.type is aiohttp.WSMsgType.TEXT else "bytes"
+            kind = "text" if isinstance(message.data, str) else "bytes"
             await self._say({"type": "websocket.send", kind: message.data})
 
 

@@ -18,12 +18,10 @@ import asyncio
 import re
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-import aiohttp
 from attrs import field, frozen
-from yarl import URL
 
 from ccproxyd.config.lanes import Endpoint
 from ccproxyd.config.settings import Timeouts
@@ -41,10 +39,12 @@ from ccproxyd.gateway.lanes.answers import (
     too_late,
 )
 from ccproxyd.gateway.lanes.connection import Connection, HungUpError, request_head
-from ccproxyd.gateway.lanes.fetched import Fetched
 from ccproxyd.gateway.lanes.upstream import Origin, Upstream
 from ccproxyd.gateway.report import Report
 from ccproxyd.telemetry.usage import Usage
+
+if TYPE_CHECKING:
+    from ccproxyd.gateway.lanes.fetched import Fetcher
 
 _PRIVATE: Final = frozenset(
     "cookie forwarded via x-real-ip x-forwarded-for x-forwarded-host x-forwarded-port "
@@ -88,6 +88,7 @@ class DirectLane:
 
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
+        self._fetcher: Fetcher | None = None
 
     async def carry(self, exchange: Exchange, errand: Errand, report: Report) -> None:
         """One request there and back.
@@ -108,14 +109,16 @@ class DirectLane:
             report.cost_usd = errand.cost(report.usage)
 
     async def close(self) -> None:
-        await self._upstream.close()
+        self._upstream.close()
+        if self._fetcher is not None:
+            await self._fetcher.close()
 
     async def _reached(self, exchange: Exchange, errand: Errand) -> Incoming:
         """A connection that was kept may be gone when it is used again; a fresh one is tried."""
         url = _url(exchange, errand)
         place = place_of(url)
         if place is None or errand.endpoint.proxy:
-            return await self._reached_by_aiohttp(exchange, errand, url)
+            return await self._fetched(exchange, errand, url)
         origin = Origin(place.host, place.port, place.is_tls, errand.endpoint.verify)
         headers = headers_for(exchange, errand)
         head = request_head(exchange.method, place.target, place.name, headers, errand.body)
@@ -131,33 +134,36 @@ class DirectLane:
         async with in_time(errand.timeouts):
             return await self._upstream.connect(origin)
 
-    async def _reached_by_aiohttp(self, exchange: Exchange, errand: Errand, url: str) -> Incoming:
+    async def _fetched(self, exchange: Exchange, errand: Errand, url: str) -> Incoming:
+        """What a connection of our own is not made for."""
         async with in_time(errand.timeouts):
             try:
-                return await self._send(exchange, errand, url)
-            except aiohttp.ClientConnectorError:
-                raise  # that was a fresh one
-            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-                return await self._send(exchange, errand, url)
+                return await self._fetch(exchange, errand, url)
+            except HungUpError:
+                return await self._fetch(exchange, errand, url)
 
-    async def _send(self, exchange: Exchange, errand: Errand, url: str) -> Incoming:
-        session = await self._upstream.session(errand.endpoint.verify)
-        headers = [
-            (name.decode("latin-1"), value.decode("latin-1"))
-            for name, value in headers_for(exchange, errand)
-        ]
-        response = await session.request(
+    async def _fetch(self, exchange: Exchange, errand: Errand, url: str) -> Incoming:
+        if self._fetcher is None:
+            self._fetcher = await asyncio.to_thread(_new_fetcher)
+        verify = errand.endpoint.verify
+        return await self._fetcher.fetch(
             exchange.method,
-            URL(url, encoded=True),
-            headers=headers,
-            data=errand.body or None,
+            url,
+            headers_for(exchange, errand),
+            errand.body,
             proxy=errand.endpoint.proxy,
-            allow_redirects=False,
+            checks=await self._upstream.context(verify) if verify else False,
         )
-        return Fetched(response)
 
 
-_FAILURES: Final = (UpstreamTimeout, aiohttp.ClientError, OSError, ValueError)
+def _new_fetcher() -> Fetcher:
+    """In a thread: what it needs is imported first."""
+    from ccproxyd.gateway.lanes.fetched import Fetcher
+
+    return Fetcher()
+
+
+_FAILURES: Final = (UpstreamTimeout, OSError, ValueError)
 """What can go wrong before there is any answer; a TimeoutError is an OSError."""
 
 
@@ -218,7 +224,7 @@ _PLAIN_URL: Final = re.compile(r"(https?)://([\w.-]+)(?::(\d{1,5}))?(/[!-~]*)", 
 
 @lru_cache(maxsize=256)
 def place_of(url: str) -> Place | None:
-    """None for what is not plain; aiohttp knows what to do with that.
+    """None for what is not plain, which `fetched` knows what to do with.
 
     >>> place_of("http://LAN:8080/v1/messages?beta=true")
     Place(host='lan', port=8080, is_tls=False, name='lan:8080', target='/v1/messages?beta=true')

@@ -11,13 +11,11 @@ import asyncio
 import base64
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import aiohttp
 import attrs
 import orjson
 from attrs import field, frozen
-from yarl import URL
 
 from ccproxyd.config.settings import Timeouts
 from ccproxyd.errors import ProxyError
@@ -44,6 +42,9 @@ from ccproxyd.gateway.paths import Dialect
 from ccproxyd.gateway.pool import WAIT_SECONDS, Pool, Seat
 from ccproxyd.gateway.report import Report
 from ccproxyd.gateway.websocket import WebSocketExchange
+
+if TYPE_CHECKING:
+    from ccproxyd.gateway.lanes.talks import Talks
 
 RESENDS: Final = 2
 DECISION_HEADER: Final = "x-ccproxy-decision"
@@ -89,8 +90,7 @@ class LiteLLMLane:
         self._upstream = Upstream()
         self._origins: dict[str, Origin] = {}
         """By the workers' names."""
-        self._sessions: dict[str, aiohttp.ClientSession] = {}
-        """The same for WebSockets, which aiohttp speaks."""
+        self._talks: Talks | None = None
 
     async def carry(self, exchange: Exchange, order: Order, report: Report) -> None:
         """One request there and back.
@@ -161,47 +161,35 @@ class LiteLLMLane:
         self, seat: Seat, exchange: WebSocketExchange, order: Order, report: Report
     ) -> None:
         protocols = exchange.protocols if order.client_keys else without_keys(exchange.protocols)
-        try:
-            with _from_worker(order):
-                async with asyncio.timeout(order.timeouts.first_byte):
-                    worker = await self._session(seat).ws_connect(
-                        URL(f"http://{_HOST}{_target(exchange, order)}", encoded=True),
-                        headers=_headers(exchange, order, seat),
-                        protocols=protocols,
-                        max_msg_size=0,
-                    )
-        except aiohttp.WSServerHandshakeError as error:
-            code = error.status if error.status >= 400 else 502
-            raise ProxyError("LiteLLM does not open this WebSocket", code) from None
+        headers, target = _headers(exchange, order, seat), _target(exchange, order)
+        if self._talks is None:
+            self._talks = await asyncio.to_thread(_new_talks)
+        with _from_worker(order):
+            async with asyncio.timeout(order.timeouts.first_byte):
+                worker = await self._talks.open(seat.address, target, headers, protocols)
         async with worker:
             report.answering(101)
             await exchange.accept(worker.protocol)
             report.cut = not await exchange.converse(worker)
 
-    def _session(self, seat: Seat) -> aiohttp.ClientSession:
-        name = seat.address.name
-        if name not in self._sessions:
-            self._sessions[name] = aiohttp.ClientSession(
-                connector=aiohttp.UnixConnector(seat.address.socket, limit=0),
-                timeout=aiohttp.ClientTimeout(total=None),
-                max_line_size=64 * 1024,
-                max_field_size=256 * 1024,
-                skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
-                cookie_jar=aiohttp.DummyCookieJar(),
-            )
-        return self._sessions[name]
-
     async def forget(self, worker: str) -> None:
         """The worker is gone for good: close what was kept open to it."""
         if origin := self._origins.pop(worker, None):
             self._upstream.forget(origin)
-        if session := self._sessions.pop(worker, None):
-            await session.close()
+        if self._talks is not None:
+            await self._talks.forget(worker)
 
     async def close(self) -> None:
-        await self._upstream.close()
-        for worker in list(self._sessions):
-            await self.forget(worker)
+        self._upstream.close()
+        if self._talks is not None:
+            await self._talks.close()
+
+
+def _new_talks() -> Talks:
+    """In a thread: what it needs is imported first."""
+    from ccproxyd.gateway.lanes.talks import Talks
+
+    return Talks()
 
 
 @contextmanager
@@ -209,9 +197,9 @@ def _from_worker(order: Order) -> Iterator[None]:
     """What can go wrong before there is any answer, in our words."""
     try:
         yield
-    except (UnreachableError, aiohttp.ClientConnectorError):
+    except UnreachableError:
         raise _RefusedError from None
-    except (HungUpError, aiohttp.ClientConnectionError):
+    except HungUpError:
         raise _WorkerDiedError from None
     except TimeoutError:
         raise too_late(order.timeouts) from None

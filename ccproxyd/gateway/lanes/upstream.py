@@ -3,9 +3,6 @@
 Those of one origin are interchangeable, and the one that was used last is used first. A certificate
 is looked at in one of three ways: against certifi's authorities, as LiteLLM does, against a file of
 the user's, or not at all.
-
-Where a proxy is on the way, aiohttp makes the request: there is a session for each way of looking
-at certificates.
 """
 
 from __future__ import annotations
@@ -19,7 +16,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import aiohappyeyeballs
-import aiohttp
 import certifi
 from attrs import frozen
 
@@ -29,7 +25,6 @@ KEEPALIVE_SECONDS: Final = 60.0
 CONNECT_SECONDS: Final = 30.0
 _NEXT_ADDRESS_SECONDS: Final = 0.25
 """When the first address of a host does not answer, the next one is tried beside it (RFC 8305)."""
-_DNS_SECONDS: Final = 60
 
 
 class UnreachableError(ConnectionError):
@@ -49,14 +44,13 @@ class Origin:
 
 
 class Upstream:
-    """The connections and sessions that have been needed so far."""
+    """The connections that have been needed so far."""
 
     def __init__(self) -> None:
         self._open: dict[Origin, set[Connection]] = {}
         self._kept: dict[Origin, list[Connection]] = {}
         self._sweeping: asyncio.TimerHandle | None = None
         self._contexts: dict[bool | str, ssl.SSLContext] = {}
-        self._sessions: dict[bool | str, aiohttp.ClientSession] = {}
 
     def kept(self, origin: Origin) -> Connection | None:
         """A connection that was used before, if one is there."""
@@ -97,7 +91,7 @@ class Upstream:
         loop = asyncio.get_running_loop()
         tls: dict[str, Any] = {}
         if origin.is_tls:
-            tls = {"ssl": await self._context(origin.verify), "server_hostname": origin.host}
+            tls = {"ssl": await self.context(origin.verify), "server_hostname": origin.host}
         addresses = await loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
         sock = await aiohappyeyeballs.start_connection(
             addresses, happy_eyeballs_delay=_NEXT_ADDRESS_SECONDS, interleave=1, loop=loop
@@ -109,8 +103,8 @@ class Upstream:
             raise
         return connection
 
-    async def _context(self, verify: bool | str) -> ssl.SSLContext:
-        """To make one, authorities are read, which takes 20 ms and so a thread.
+    async def context(self, verify: bool | str) -> ssl.SSLContext:
+        """How to look at certificates; authorities are read, which takes 20 ms and so a thread.
 
         Raises:
             OSError: there is no such file of authorities, or it holds none.
@@ -149,25 +143,11 @@ class Upstream:
         for connection in self._open.pop(origin, set()).copy():
             connection.close()
 
-    async def session(self, verify: bool | str) -> aiohttp.ClientSession:
-        """What asks through proxies.
-
-        Raises:
-            OSError: there is no such file of authorities, or it holds none.
-        """
-        if verify not in self._sessions:
-            checks = await self._context(verify) if verify else False
-            self._sessions.setdefault(verify, _session(checks))
-        return self._sessions[verify]
-
-    async def close(self) -> None:
+    def close(self) -> None:
         if self._sweeping is not None:
             self._sweeping.cancel()
         for origin in list(self._open):
             self.forget(origin)
-        for session in self._sessions.values():
-            await session.close()
-        self._sessions.clear()
 
 
 def _context(verify: bool | str) -> ssl.SSLContext:
@@ -185,18 +165,3 @@ def _unchecked() -> ssl.SSLContext:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context
-
-
-def _session(checks: ssl.SSLContext | bool) -> aiohttp.ClientSession:
-    connector = aiohttp.TCPConnector(
-        limit=0, keepalive_timeout=KEEPALIVE_SECONDS, ttl_dns_cache=_DNS_SECONDS, ssl=checks
-    )
-    return aiohttp.ClientSession(
-        connector=connector,
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
-        auto_decompress=False,
-        max_line_size=64 * 1024,
-        max_field_size=256 * 1024,
-        skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
-        cookie_jar=aiohttp.DummyCookieJar(),
-    )
