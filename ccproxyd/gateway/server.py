@@ -17,6 +17,7 @@ import argparse
 import asyncio
 import contextlib
 import faulthandler
+import gc
 import logging
 import signal
 import socket
@@ -80,6 +81,8 @@ class Gateway:
     ending: asyncio.Event = field(factory=asyncio.Event)
     tasks: set[asyncio.Task[None]] = field(factory=set)
     lag_ms: float = 0.0
+    when_warm: Callable[[], None] = lambda: None
+    """Called when all is loaded that stays."""
 
     def send(self, message: dict[str, Any] | Any) -> None:
         if self.wire is not None:
@@ -269,6 +272,7 @@ class Gateway:
         if app.table.router.reads_tokens:
             with contextlib.suppress(Exception):  # whoever needs it will say what is wrong
                 await asyncio.to_thread(app.counter.count_text, "warm")
+        self.when_warm()
 
     async def _first_config(self, wire: Wire) -> bool:
         events = (self.serving, self.ending, wire.closed)
@@ -443,7 +447,9 @@ class _OverWire(logging.Handler):
 
 
 async def _run(listener: socket.socket, channel: socket.socket) -> None:
-    gateway = Gateway(listener)
+    # Of what stays, the garbage collector would look at all, for 30 ms and more, in the middle of
+    # somebody's answer.
+    gateway = Gateway(listener, when_warm=gc.freeze)
     logging.getLogger().handlers = [_OverWire(gateway)]
     gateway.wire = await connect(channel, gateway.receive)
     try:

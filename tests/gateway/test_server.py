@@ -78,6 +78,13 @@ async def test_it_serves_what_is_committed(inside, listener, client, worker, con
     assert (await inside.until("heartbeat"))["in_flight"] == 0
 
 
+async def test_it_says_when_all_is_loaded_that_stays(inside, listener, worker, config_dir):
+    warm = Moment()
+    inside.gateway.when_warm = warm
+    await inside.serving(config_dir, worker)
+    await warm.comes()
+
+
 async def test_it_does_not_accept_before(inside, listener, client, worker, config_dir):
     early = asyncio.create_task(ask(client, listener))
     assert (await inside.prepare(config_dir))["ok"]
