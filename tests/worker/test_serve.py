@@ -232,7 +232,9 @@ def test_a_providers_error_is_told_without_its_text(worker):
 
 CALLBACKS = """
 import os, warnings
+from pathlib import Path
 from ccproxy.handler import CCProxyHandler
+from ccproxyd.worker import doors
 from litellm.integrations.custom_logger import CustomLogger
 
 class Loud(CustomLogger):
@@ -241,6 +243,8 @@ class Loud(CustomLogger):
         warnings.warn(str(data))
         os.write(1, str(data).encode())
         os.write(2, str(data).encode())
+        names = [type(one).__name__ for one in doors.callbacks()]
+        Path(__file__).with_name("registered").write_text(" ".join(names))
         return data
 
 proxy_handler_instance = CCProxyHandler()
@@ -277,6 +281,12 @@ def test_a_worker_with_the_users_callbacks_finishes_its_requests_and_says_nothin
         connection.close()
         code, out, err = worker.end()
         assert [request.model for request in provider.requests] == ["routed"]
+    registered = (tmp_path / "registered").read_text().split()
+    assert registered[-1] == "CCProxyHandler"
+    assert [name for name in registered if name in ("Loud", "CCProxyHandler")] == [
+        "Loud",
+        "CCProxyHandler",
+    ]
     assert code == 0
     assert len([one for one in worker.messages if one["kind"] == "priced"]) == 1
     assert PROMPT not in out + err + worker.raw.decode()

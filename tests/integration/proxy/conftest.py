@@ -7,12 +7,13 @@ from typing import Final
 
 import httpx
 import pytest
+from attrs import frozen
 
 from tests.integration.proxy.answers import AT_ONCE, PATIENCE, Answer, ask_all
 from tests.integration.proxy.house import NEW_KEY, OLD_KEY, WRONG_KEY, setup
 from tests.integration.proxy.rows import CANARY, Row, matrix
 from tests.support.daemon import Daemon, running_daemon
-from tests.support.provider import RunningProvider, running_provider
+from tests.support.provider import Recorded, RunningProvider, running_provider
 
 KEYS: Final = {"valid": NEW_KEY, "wrong": WRONG_KEY, "revoked": OLD_KEY}
 
@@ -42,21 +43,33 @@ def client(daemon: Daemon) -> Iterator[httpx.Client]:
         yield client
 
 
+@frozen
+class Played:
+    """The whole matrix: the answers, and what the provider was asked for them."""
+
+    answers: Mapping[Row, Answer]
+    requests: tuple[Recorded, ...]
+
+
 @pytest.fixture(scope="package")
-def answers(
-    daemon: Daemon, client: httpx.Client, provider: RunningProvider
-) -> Mapping[Row, Answer]:
-    """The whole matrix. What hangs comes last, while the clients' patience is short.
+def played(daemon: Daemon, client: httpx.Client, provider: RunningProvider) -> Played:
+    """What hangs comes last, while the clients' patience is short.
 
     Then it is let go: LiteLLM holds on to some of it, and would have the daemon wait at its end.
     """
+    before = len(provider.requests)
     hanging = [row for row in matrix() if row.failure == "timeout"]
     others = [row for row in matrix() if row.failure != "timeout"]
     found = ask_all(client, others, KEYS)
     with impatient(daemon):
         found |= ask_all(client, hanging, KEYS)
     provider.release()
-    return found
+    return Played(found, tuple(provider.requests[before:]))
+
+
+@pytest.fixture(scope="package")
+def answers(played: Played) -> Mapping[Row, Answer]:
+    return played.answers
 
 
 class impatient:  # noqa: N801 - it reads as a word of the sentence

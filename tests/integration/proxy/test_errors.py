@@ -1,0 +1,202 @@
+"""Failures that are no row of the matrix, in the shape that the client's library reads.
+
+Our own code's, the user's, and those that LiteLLM finds before it asks anybody.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any, Final
+
+import httpx
+import pytest
+
+from tests.integration.proxy.answers import PATIENCE, Answer, ask
+from tests.integration.proxy.expected import SOME, Failure
+from tests.integration.proxy.house import NEW_KEY
+from tests.integration.proxy.rows import CANARY, NEEDS_LITELLM
+from tests.integration.proxy.test_matrix import assert_failure
+from tests.support.daemon import Daemon
+from tests.support.provider import RunningProvider
+
+KEY: Final = {"x-api-key": NEW_KEY}
+DIALECTS: Final = {
+    "/v1/messages": "anthropic",
+    "/v1/chat/completions": "openai",
+    "/v1/responses": "openai",
+    "/v1/embeddings": "openai",
+}
+MODERATION: Final = """
+  moderation:
+    enabled: true
+    deny: ["(?i)project zeus"]
+    check: my_code.check
+"""
+
+each_path = pytest.mark.parametrize("path", DIALECTS)
+each_way = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+
+
+def said(text: str, *, path: str, stream: bool = False, model: str | None = None) -> dict[str, Any]:
+    own = "embedder" if path == "/v1/embeddings" else "default"
+    turns = [{"role": "user", "content": text}]
+    spoken = {"input": text} if path in ("/v1/responses", "/v1/embeddings") else {"messages": turns}
+    return {"model": model or own, "max_tokens": 64, "stream": stream, **spoken}
+
+
+def check(answer: Answer, path: str, status: int, anthropic: str, ours: str = SOME) -> None:
+    assert answer.status == status, answer.body
+    dialect = DIALECTS.get(path, "openai")
+    assert_failure(answer, Failure(dialect, anthropic if dialect == "anthropic" else ours))
+
+
+def counted(daemon: Daemon, what: str, place: str) -> int:
+    """How often `status` says that it has failed; the gateway tells it with its next heartbeat."""
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        if found := daemon.ask("status")[what].get(place):
+            return int(found)
+    raise AssertionError(f"{what} has no {place}")
+
+
+@each_path
+@pytest.mark.parametrize(
+    "content", [b'{"messages": [', b"[1]", b"", b"\xff", b'{"model": 1e999}', b"nonsense"]
+)
+def test_a_body_that_is_no_json_object_is_refused_and_asked_of_nobody(
+    client: httpx.Client, provider: RunningProvider, path: str, content: bytes
+) -> None:
+    before = len(provider.requests)
+    headers = {**KEY, "content-type": "application/json"}
+    answer = ask(client, path, content=content, headers=headers)
+    check(answer, path, 400, "invalid_request_error", "ValidationError")
+    assert len(provider.requests) == before
+
+
+@pytest.mark.parametrize(
+    "path", [*DIALECTS, "/v1/files", "/v1/models", "/v1/responses/r-1", "/key/generate", "/nowhere"]
+)
+@pytest.mark.parametrize(
+    "headers", [{}, {"authorization": "Bearer sk-wrong"}], ids=["none", "wrong"]
+)
+def test_without_a_key_of_ours_nothing_is_told_but_that(
+    client: httpx.Client, path: str, headers: dict[str, str]
+) -> None:
+    """LiteLLM, without a database, would say 400: "No connected db."."""
+    answer = ask(client, path, json={}, headers=headers)
+    check(answer, path, 401, "authentication_error", "ProxyError")
+    assert b"connected db" not in answer.body
+    assert answer.headers["x-should-retry"] == "false"
+
+
+@pytest.mark.parametrize("path", ["/v1/nothing", "/key/generate", "/ui"])
+def test_what_is_not_served_is_not_found(client: httpx.Client, path: str) -> None:
+    check(ask(client, path, json={}, headers=KEY), path, 404, "not_found_error", "ProxyError")
+
+
+@each_way
+@each_path
+def test_a_rule_that_fails_is_counted_and_the_next_one_decides(
+    client: httpx.Client, daemon: Daemon, path: str, stream: bool
+) -> None:
+    """`my_code.Broken` comes first of all rules."""
+    body = said("hello", path=path, stream=stream)
+    assert ask(client, path, json=body, headers=KEY).status == 200
+    assert counted(daemon, "rule_errors", "ccproxy.rules[0]")
+    told = daemon.happened("cannot evaluate a rule")
+    assert (told["rule"], told["error"]) == ("ccproxy.rules[0]", "ValueError")
+
+
+def test_a_hook_that_fails_is_counted_and_costs_nothing(
+    client: httpx.Client, daemon: Daemon
+) -> None:
+    assert (
+        ask(client, "/v1/messages", json=said("hi", path="/v1/messages"), headers=KEY).status == 200
+    )
+    assert counted(daemon, "hook_errors", "ccproxy.hooks[2]")
+    assert daemon.happened("cannot run a hook")["error"] == "ValueError"
+
+
+@each_way
+@pytest.mark.parametrize("lane", [{}, NEEDS_LITELLM], ids=["direct", "litellm"])
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions"])
+def test_a_rule_that_raises_a_proxy_error_refuses(
+    client: httpx.Client, provider: RunningProvider, path: str, lane: dict[str, str], stream: bool
+) -> None:
+    before = len(provider.requests)
+    headers = {**KEY, **lane, "x-refuse": "rule"}
+    answer = ask(client, path, json=said("hello", path=path, stream=stream), headers=headers)
+    check(answer, path, 403, "permission_error", "ProxyError")
+    assert "no work on a Sunday" in answer.body.decode()
+    assert len(provider.requests) == before
+
+
+@each_path
+def test_a_hook_that_raises_a_proxy_error_refuses(
+    client: httpx.Client, provider: RunningProvider, path: str
+) -> None:
+    before = len(provider.requests)
+    answer = ask(client, path, json=said("refused by a hook", path=path), headers=KEY)
+    check(answer, path, 429, "rate_limit_error", "ProxyError")
+    assert len(provider.requests) == before
+
+
+@pytest.fixture(scope="module")
+def moderated(daemon: Daemon) -> Iterator[None]:
+    usual = (daemon.config_dir / "ccproxy.yaml").read_text()
+    daemon.edit("ccproxy.yaml", lambda text: text + MODERATION)
+    daemon.ctl("reload")
+    yield
+    daemon.edit("ccproxy.yaml", lambda _: usual)
+    daemon.ctl("reload")
+
+
+@pytest.mark.usefixtures("moderated")
+@pytest.mark.parametrize("lane", [{}, NEEDS_LITELLM], ids=["direct", "litellm"])
+@each_way
+@each_path
+@pytest.mark.parametrize(
+    ("text", "status", "anthropic"),
+    [
+        ("about Project ZEUS", 400, "invalid_request_error"),
+        (f"break the check {CANARY}", 500, "api_error"),
+    ],
+)
+def test_moderation_refuses_also_where_it_fails(
+    client: httpx.Client,
+    provider: RunningProvider,
+    text: str,
+    status: int,
+    anthropic: str,
+    path: str,
+    stream: bool,
+    lane: dict[str, str],
+) -> None:
+    before = len(provider.requests)
+    body = said(text, path=path, stream=stream)
+    answer = ask(client, path, json=body, headers=KEY | lane)
+    check(answer, path, status, anthropic)
+    assert CANARY.encode() not in answer.body
+    assert len(provider.requests) == before
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/chat/completions", {"model": "default"}),
+        ("/v1/embeddings", {"model": "default", "input": "x"}),
+        ("/v1/responses/nothing", {}),
+        ("/v1/batches", {}),
+        ("/openai/v1/chat/completions", {"model": "x"}),
+        ("/anthropic/v1/messages", {"model": "x"}),
+        ("/gemini/v1beta/models/x:generateContent", {}),
+    ],
+)
+def test_what_litellm_refuses_itself_has_our_shape_too(
+    client: httpx.Client, path: str, body: dict[str, Any]
+) -> None:
+    answer = ask(client, path, json=body, headers=KEY)
+    assert answer.status >= 400
+    dialect = "anthropic" if path.startswith("/anthropic") else "openai"
+    assert_failure(answer, Failure(dialect))
