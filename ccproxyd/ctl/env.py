@@ -6,11 +6,13 @@ The address is the running daemon's, else the config's. The key is the config's 
 one that the daemon made at its first start; it is never asked of the control API, which shows no
 key to anybody, but read from the file, for which one has to be the same user.
 
-Claude Code is told two things more. It loads its tools' descriptions one by one only from
-Anthropic's own address, unless ENABLE_TOOL_SEARCH says that they may be searched elsewhere too. And
-it compacts a conversation in time for the model that it asked for; where a rule may send it to one
-with a smaller context window, CLAUDE_CODE_AUTO_COMPACT_WINDOW says for how many tokens. It takes no
-less than 100,000 there; below that CLAUDE_AUTOCOMPACT_PCT_OVERRIDE names a part of them.
+Claude Code is told more, since it is careful behind any address that is not Anthropic's. It sends
+the descriptions of all tools with each turn, unless ENABLE_TOOL_SEARCH says that they may be
+searched here too; it has its small tasks done by the main model, unless
+ANTHROPIC_DEFAULT_HAIKU_MODEL names the one that it takes in front of Anthropic. And it compacts a
+conversation in time for the model that it asked for; where a rule may send it to one with a smaller
+context window, CLAUDE_CODE_AUTO_COMPACT_WINDOW says for how many tokens. It takes no less than
+100,000 there; below that CLAUDE_AUTOCOMPACT_PCT_OVERRIDE names a part of them.
 
 With `--oauth` a client's own subscription pays: its login keeps the header `Authorization`, and our
 key comes in a header of its own.
@@ -45,7 +47,11 @@ SYSTEM_STATE: Final = Path("/var/lib/ccproxyd")
 KEY_HEADER: Final = "x-litellm-api-key"
 """Where our key is looked for while `Authorization` is taken."""
 
+SMALL_MODEL: Final = "claude-haiku-4-5-20251001"
+"""What Claude Code 2.1 takes for titles and summaries."""
+
 _LOOPBACK: Final = {4: "127.0.0.1", 6: "::1"}
+_SMALL_TASKS: Final = "ANTHROPIC_DEFAULT_HAIKU_MODEL"
 _WINDOW: Final = "CLAUDE_CODE_AUTO_COMPACT_WINDOW"
 _LARGEST_WINDOW: Final = 1_000_000
 """The most that Claude Code counts on."""
@@ -85,14 +91,19 @@ def variables_at(args: Namespace, place: Place) -> Variables:
     Raises:
         CcproxydError: there is no key that it could use.
     """
-    from ccproxyd.ctl.windows import smallest_window
+    from ccproxyd.ctl.windows import is_served, smallest_window
 
     loaded = _readable(place.config_dir)
     key = (loaded and loaded.litellm.master_key) or read_key(_key_files(args, place))
     window = smallest_window(loaded) if loaded else None
-    tokens = window.tokens if window else None
     return client_variables(
-        place.host, place.port, key, os.environ, oauth=args.oauth, window=tokens
+        place.host,
+        place.port,
+        key,
+        os.environ,
+        oauth=args.oauth,
+        window=window.tokens if window else None,
+        small_model=loaded is not None and is_served(loaded, SMALL_MODEL),
     )
 
 
@@ -104,6 +115,7 @@ def client_variables(
     *,
     oauth: bool = False,
     window: int | None = None,
+    small_model: bool = False,
 ) -> Variables:
     """The variables, for Anthropic's clients and OpenAI's, and for Claude Code in particular.
 
@@ -111,6 +123,7 @@ def client_variables(
         environ: what the client has in its environment without them.
         oauth: it stays logged in to its own subscription.
         window: the smallest one that a conversation can meet, in tokens, if it is known.
+        small_model: a request for `SMALL_MODEL` has somewhere to go.
 
     >>> client_variables("0.0.0.0", 4000, "sk-1", {})["ANTHROPIC_BASE_URL"]
     'http://127.0.0.1:4000'
@@ -120,6 +133,7 @@ def client_variables(
         **(_own_login(key, environ) if oauth else {"ANTHROPIC_AUTH_TOKEN": key}),
         "OPENAI_API_KEY": key,
         "ENABLE_TOOL_SEARCH": environ.get("ENABLE_TOOL_SEARCH") or "true",
+        **(_small_tasks(environ) if small_model else {}),
         **compaction(window or _LARGEST_WINDOW, environ),
     }
 
@@ -146,6 +160,12 @@ def _own_login(key: str, environ: Mapping[str, str]) -> Variables:
     logins = ("ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_API_KEY")
     unwanted: Variables = {name: None for name in logins if name in environ}
     return {"ANTHROPIC_CUSTOM_HEADERS": headers, **unwanted}
+
+
+def _small_tasks(environ: Mapping[str, str]) -> Variables:
+    """Who has chosen a model for them keeps it, by whichever name of the variable."""
+    chosen = any(environ.get(name) for name in ("ANTHROPIC_SMALL_FAST_MODEL", _SMALL_TASKS))
+    return {} if chosen else {_SMALL_TASKS: SMALL_MODEL}
 
 
 def compaction(window: int, environ: Mapping[str, str]) -> Variables:

@@ -23,7 +23,7 @@ from attrs import frozen
 from ccproxyd.config.entries import RuleEntry, bare_name
 from ccproxyd.errors import CcproxydError
 from ccproxyd.paths import litellm_directory
-from ccproxyd.routing import NoRouteError, Request, Router, RoutingTable
+from ccproxyd.routing import Decision, NoRouteError, Request, Router, RoutingTable
 from ccproxyd.routing.families import context_window
 from ccproxyd.routing.router import DEFAULT_LABEL
 
@@ -105,17 +105,27 @@ def _param(rule: RuleEntry, index: int, name: str) -> Any:
     return rule.args[index] if len(rule.args) > index else rule.kwargs.get(name)
 
 
+def is_served(loaded: Loaded, model: str) -> bool:
+    """Whether a request for this model has somewhere to go, whatever the rules say."""
+    return _decision(loaded, model) is not None
+
+
 def _falls_to_default(loaded: Loaded) -> bool:
     """Whether a conversation that no rule matches may leave the model that its client asked for."""
+    decision = _decision(loaded, _SOME_MODEL)
+    return decision is not None and not decision.kept
+
+
+def _decision(loaded: Loaded, model: str) -> Decision | None:
     table = RoutingTable(
         targets=loaded.litellm.targets(),
         aliases=loaded.litellm.aliases,
         passthrough=loaded.settings.default_model_passthrough,
     )
     try:
-        return not Router(table).decide(Request({"model": _SOME_MODEL, "messages": []})).kept
+        return Router(table).decide(Request({"model": model, "messages": []}))
     except NoRouteError:
-        return False
+        return None
 
 
 def _window_of(loaded: Loaded, label: str) -> int | None:

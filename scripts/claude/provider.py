@@ -8,6 +8,7 @@ with TLS under Anthropic's own name, which is the only one that a subscription's
 
 from __future__ import annotations
 
+import asyncio
 import json
 import ssl
 from collections import Counter
@@ -25,6 +26,7 @@ CLIENTS_PORT: Final = 4000
 """Where the client goes: to the daemon, or to the provider if there is none."""
 _LIMIT: Final = 256 * 1024 * 1024
 _PIECE: Final = 24
+_LONG_ENOUGH: Final = 0.5
 _CLASSIFIER: Final = "security monitor"
 _USAGE: Final = {
     "cache_creation_input_tokens": 200,
@@ -236,6 +238,8 @@ async def _stream(request: web.Request, part: Part, events: list[bytes]) -> web.
     )
     await response.prepare(request)
     for number, event in enumerate(events):
+        if number in (part.turn.cut, part.turn.breaks):
+            await asyncio.sleep(_LONG_ENOUGH)  # what was said before has arrived by then
         if number == part.turn.cut:
             assert request.transport is not None
             request.transport.close()

@@ -27,6 +27,7 @@ from typing import Any, Final, cast
 import anyio
 from attrs import define, field
 
+from ccproxyd.ctl.env import SMALL_MODEL
 from scripts.claude.cases import CASES, LABEL_HEADER, Case, World
 from scripts.claude.client import Ended, Home, run_client
 from scripts.claude.provider import CLIENTS_PORT, PORT, Provider
@@ -101,7 +102,8 @@ class Inhabited:
             return {**_of_daemon(self.daemon), **case.environ}
         token = {} if case.auth in ("login", "key") else {"ANTHROPIC_AUTH_TOKEN": "sk-alone"}
         told = {"ANTHROPIC_BASE_URL": _CLIENTS_URL, "ENABLE_TOOL_SEARCH": "true"}
-        return {**told, **token, **case.environ}
+        small = {"ANTHROPIC_DEFAULT_HAIKU_MODEL": SMALL_MODEL}
+        return {**told, **small, **token, **case.environ}
 
     def _command(self, case: Case) -> list[str]:
         if self.daemon is None:

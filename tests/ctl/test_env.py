@@ -286,6 +286,30 @@ def test_a_choice_about_the_search_for_tools_is_respected(
 
 
 @pytest.mark.usefixtures("state")
+def test_small_tasks_go_to_a_small_model_as_in_front_of_anthropic(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "haiku" in told(config, capsys)["ANTHROPIC_DEFAULT_HAIKU_MODEL"]
+
+
+@pytest.mark.parametrize("name", ["ANTHROPIC_SMALL_FAST_MODEL", "ANTHROPIC_DEFAULT_HAIKU_MODEL"])
+@pytest.mark.usefixtures("state")
+def test_who_has_chosen_a_model_for_small_tasks_keeps_it(
+    name: str, config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(name, "small-x")
+    assert "ANTHROPIC_DEFAULT_HAIKU_MODEL" not in told(config, capsys)
+
+
+@pytest.mark.usefixtures("state")
+def test_a_small_model_that_nobody_serves_is_not_asked_for(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (config / "config.yaml").write_text(MODELS.replace("default", "other"))
+    assert "ANTHROPIC_DEFAULT_HAIKU_MODEL" not in told(config, capsys)
+
+
+@pytest.mark.usefixtures("state")
 def test_with_a_login_of_its_own_the_client_has_our_key_in_another_header(
     config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

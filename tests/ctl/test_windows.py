@@ -6,7 +6,7 @@ import yaml
 
 from ccproxyd.config.load import load
 from ccproxyd.ctl import windows
-from ccproxyd.ctl.windows import Stage, Window, smallest_window, stages
+from ccproxyd.ctl.windows import Stage, Window, is_served, smallest_window, stages
 
 Rule = dict[str, Any]
 
@@ -100,6 +100,17 @@ def test_a_model_that_is_kept_is_the_clients_own_choice(tmp_path: Path) -> None:
 
 def test_without_a_default_nothing_falls_to_it(tmp_path: Path) -> None:
     assert smallest(tmp_path, [], [model("other", 200)]) is None
+
+
+@pytest.mark.parametrize(
+    ("served", "expected"), [("default", True), ("claude-*", True), ("other", False)]
+)
+def test_a_model_is_served_by_its_name_or_by_default(
+    tmp_path: Path, served: str, expected: bool
+) -> None:
+    (tmp_path / "ccproxy.yaml").write_text("ccproxy: {}")
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({"model_list": [model(served)]}))
+    assert is_served(load(tmp_path, {}), "claude-haiku-4-5") is expected
 
 
 def test_of_several_deployments_the_smallest_is_what_a_label_takes(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def test_every_header_of_an_answer_is_there_and_no_other(ccproxyd: Page) -> None
 def test_the_variables_of_a_client_are_told(ccproxyctl: Page) -> None:
     before = {"ANTHROPIC_AUTH_TOKEN": "sk-0", "ANTHROPIC_API_KEY": "sk-0"}
     made = {
-        *client_variables("127.0.0.1", 4000, "sk-1", before, window=32_000),
+        *client_variables("127.0.0.1", 4000, "sk-1", before, window=32_000, small_model=True),
         *client_variables("127.0.0.1", 4000, "sk-1", before, oauth=True),
     }
     assert ccproxyctl.of("Ev", "DESCRIPTION") >= made
