@@ -93,7 +93,8 @@ class Way:
         table, report = self.table, Report(f"{id(request):032x}", lane="direct")
         report.decision = table.router.decide(request)
         if table.is_recorded:
-            report.about = about(request, request.requested_model, table.session_key)
+            name = table.told_name(request.requested_model)
+            report.about = about(request, name, table.session_key)
         report.cost_as_asked = cost_as_asked(table, report.decision)
         first = encode(report.decided_message())
         report.answering(200)

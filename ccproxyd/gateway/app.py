@@ -172,7 +172,8 @@ class App:
             return plan_as_it_is(exchange, table, raw)
         passage = self._passage(exchange, table, raw, report)
         if table.is_recorded:
-            report.about = about(passage.request, passage.original_model, table.session_key)
+            name = table.told_name(passage.original_model)
+            report.about = about(passage.request, name, table.session_key)
         decision = await self._through_hooks(passage, table, report)
         report.cost_as_asked = cost_as_asked(table, decision)
         exchange.extra += header_pairs(_told(decision) + _plain_pairs(passage.headers))
@@ -246,7 +247,8 @@ class App:
         decision = within_budget(decision, self.gate, table.models, request)
         report.decision = decision
         if table.is_recorded:
-            report.about = about(request, request.requested_model, table.session_key)
+            name = table.told_name(request.requested_model)
+            report.about = about(request, name, table.session_key)
         exchange.extra += header_pairs(_told(decision))
         exchange.query = urlencode({**named, "model": decision.label})
         order = order_for(exchange, table, b"", decision, report.request_id)

@@ -8,6 +8,7 @@ the wire and not a running process. Putting a table in force is one assignment.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -44,7 +45,10 @@ from ccproxyd.routing import (
     StickyTable,
 )
 from ccproxyd.telemetry.prices import PRICED, PriceList, Tariff
+from ccproxyd.telemetry.stats import OTHER
 
+_CLAUDE: Final = re.compile(r"claude-[a-z0-9.-]{1,48}(\[1m\])?")
+"""Anthropic has new ones before anybody else knows of them."""
 _TARIFFS: Final = 500
 """With a wildcard in `model_list` the clients name the models."""
 _UNKNOWN: Final = Lane(LITELLM, "no model_name has this label")
@@ -151,6 +155,16 @@ class Table:
             found = self._find_tariff(model)
             self._tariffs_as_asked[model] = found and found.of_its_own_model()
         return self._tariffs_as_asked[model]
+
+    def told_name(self, model: str) -> str:
+        """A requested model as the log has it: one that nobody knows could say anything."""
+        bare = bare_model(model)
+        known = (
+            self.models.target_of(model) is not None
+            or _CLAUDE.fullmatch(bare) is not None
+            or any(self.prices.find(bare, provider) for provider in PRICED)
+        )
+        return model if known or not model else OTHER
 
     def _find_tariff(self, model: str) -> Tariff | None:
         """One that is served costs what its deployment does; another, what its provider asks."""

@@ -217,3 +217,21 @@ def test_the_tariffs_of_models_that_clients_name_are_not_remembered_for_ever(
         assert table.tariff_as_asked(f"made-up-{number}") is None
     assert table.tariff_as_asked("gpt-4o") is table.tariff_as_asked("gpt-4o") is not None
     assert len(table._tariffs_as_asked) <= 2
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ("think", "think"),
+        ("claude-haiku-4-5", "claude-haiku-4-5"),
+        ("claude-opus-99-20990101[1m]", "claude-opus-99-20990101[1m]"),
+        ("anthropic/claude-opus-99", "anthropic/claude-opus-99"),
+        ("gpt-4o", "gpt-4o"),
+        ("what the user asked", "(other)"),
+        ("claude-what the user asked", "(other)"),
+        ("canary-model", "(other)"),
+        ("", ""),
+    ],
+)
+def test_the_log_has_no_name_of_a_model_that_nobody_knows(config_dir, asked, told):
+    assert build_table(config_dir).told_name(asked) == told
