@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -52,6 +53,9 @@ _TRANSLATED: Final = ("thinking", "output_config", "temperature")
 _TRUE_MODEL: Final = getattr(constants, "RETURN_RAW_MODEL_NAME_METADATA_KEY", None)
 TRUE_MODEL: Final[Mapping[str, Any]] = {_TRUE_MODEL: True} if _TRUE_MODEL else {}
 """In a request's metadata: its answer names the model as the provider does, not as it was asked."""
+
+_BETAS: Final = "anthropic-beta"
+_BETA_DATE: Final = re.compile(r"-\d{4}-\d\d-\d\d$")
 
 _CALLBACK_LISTS: Final = (
     "callbacks",
@@ -178,10 +182,12 @@ def message_fields() -> frozenset[str]:
 
 @frozen
 class Kept:
-    """What LiteLLM would drop: fields of a body, and the query."""
+    """What LiteLLM would drop: fields of a body, and the query; and whether it may add `stream`."""
 
     fields: Mapping[str, Any] = field(factory=dict, repr=False)
     query: str = ""
+    says_stream: bool = True
+    """The client has said whether it wants a stream; LiteLLM says so where it has not."""
 
 
 _NOTHING: Final = Kept()
@@ -195,6 +201,19 @@ class _WholeMessages(litellm.AnthropicMessagesConfig):  # type: ignore[misc]
     """
 
     _workload_identity_eligible = True
+
+    @staticmethod
+    def _update_headers_with_anthropic_beta(
+        headers: dict[str, Any], *rest: Any, **more: Any
+    ) -> dict[str, Any]:
+        """LiteLLM adds betas that a body needs, also to the client's own of another date."""
+        said = _betas(headers)
+        dated = {_BETA_DATE.sub("", beta) for beta in said}
+        add = super(_WholeMessages, _WholeMessages)._update_headers_with_anthropic_beta
+        updated: dict[str, Any] = add(headers, *rest, **more)
+        betas = _betas(updated)
+        kept = [beta for beta in betas if beta in said or _BETA_DATE.sub("", beta) not in dated]
+        return {**updated, _BETAS: ",".join(kept)} if len(kept) < len(betas) else updated
 
     @property
     def _carries_thinking_block_binding(self) -> bool:
@@ -233,7 +252,14 @@ class _WholeMessages(litellm.AnthropicMessagesConfig):  # type: ignore[misc]
         untranslated = {name: given[name] for name in _TRANSLATED if name in given}
         unwanted = set(litellm_params.get("additional_drop_params", None) or ())
         unknown = {name: value for name, value in kept.fields.items() if name not in unwanted}
-        return {**unknown, **body, **untranslated}
+        whole = {**unknown, **body, **untranslated}
+        if not kept.says_stream and not whole.get("stream"):
+            whole.pop("stream", None)
+        return whole
+
+
+def _betas(headers: Mapping[str, Any]) -> list[str]:
+    return [beta for beta in str(headers.get(_BETAS, "")).split(",") if beta]
 
 
 def keep_messages_whole() -> None:

@@ -159,7 +159,8 @@ def _with_what_is_dropped(call: dict[str, Any], adapted: Adapted) -> dict[str, A
     unknown = {k: v for k, v in adapted.body.items() if k not in doors.message_fields()}
     own = {"custom_llm_provider": ANTHROPIC, "extra_headers": carried}
     fitted = _with_scoped(call, [*_scoped(call), own] if carried else _scoped(call))
-    return {**fitted, doors.KEPT: Kept(fields=unknown, query=_query(call))}
+    kept = Kept(fields=unknown, query=_query(call), says_stream="stream" in adapted.body)
+    return {**fitted, doors.KEPT: kept}
 
 
 def _query(call: Call) -> str:

@@ -209,6 +209,10 @@ def test_the_fields_of_a_request_are_known(doors):
     assert not doors.message_fields() & doors.own_fields() - {"metadata"}
 
 
+ADDED = "structured-outputs-2025-11-13"
+"""What LiteLLM adds to a request for a format."""
+
+
 @pytest.fixture
 def way(doors, litellm, monkeypatch):
     """LiteLLM's way to Anthropic's messages, as it finds it when it needs it."""
@@ -243,10 +247,44 @@ def test_litellms_way_to_anthropic_keeps_what_a_call_brings_along(doors, way):
     assert url == "http://x/v1/messages?beta=true"
 
 
+@pytest.mark.parametrize(
+    ("said", "given", "expected"),
+    [(False, False, {}), (True, False, {"stream": False}), (False, True, {"stream": True})],
+)
+def test_whether_to_stream_is_said_as_the_client_has_said_it(doors, way, said, given, expected):
+    kept = doors.Kept(says_stream=said)
+    body, _ = sent(doors, way, "claude-wonder", kept, stream=given)
+    assert {name: body[name] for name in body if name == "stream"} == expected
+
+
 def test_a_call_that_brings_nothing_goes_as_litellm_has_it(doors, way):
     body, url = sent(doors, way, "claude-haiku-4-5", None, thinking={"type": "adaptive"})
     assert body["thinking"]["type"] == "enabled"
     assert url == "http://x/v1/messages"
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({"anthropic-beta": "structured-outputs-2031-01-01"}, ["structured-outputs-2031-01-01"]),
+        ({"anthropic-beta": "other-2031-01-01"}, ["other-2031-01-01", ADDED]),
+        ({}, [ADDED]),
+    ],
+)
+async def test_a_beta_that_litellm_adds_goes_where_the_client_says_it_by_another_date(
+    way, said, expected
+):
+    parameters = {"output_config": {"format": {"type": "json_schema"}}}
+    headers, _ = await way("claude-wonder").avalidate_anthropic_messages_environment(
+        headers=dict(said),
+        model="claude-wonder",
+        messages=[],
+        optional_params=parameters,
+        litellm_params={},
+        api_key="sk-provider",
+        api_base="http://x",
+    )
+    assert sorted(headers["anthropic-beta"].split(",")) == sorted(expected)
 
 
 def test_our_way_is_as_trusted_as_litellms_own(doors, litellm):

@@ -188,7 +188,14 @@ def test_fields_that_litellm_does_not_know_are_kept_and_its_own_are_not(fit, out
     kept = fit(a_call(body={"wonders": {"a": 1}, "num_retries": 3}))[outgoing.doors.KEPT]
     assert kept.fields == {"wonders": {"a": 1}}
     assert kept.query == "beta=true"
+    assert kept.says_stream
     assert "wonders" not in repr(kept)
+
+
+def test_a_client_that_does_not_say_whether_to_stream_is_not_spoken_for(fit, outgoing):
+    call = a_call()
+    del call["stream"]
+    assert not fit(call)[outgoing.doors.KEPT].says_stream
 
 
 def test_what_speaks_to_litellm_is_known(outgoing):
