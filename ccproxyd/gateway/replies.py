@@ -16,7 +16,7 @@ from attrs import field, frozen
 from ccproxyd.errors import ProxyError
 from ccproxyd.gateway.paths import Dialect
 
-ANTHROPIC_TYPES: Final = {
+_ANTHROPIC_TYPES: Final = {
     400: "invalid_request_error",
     401: "authentication_error",
     402: "billing_error",
@@ -99,7 +99,7 @@ def anthropic_type(status: int) -> str:
     ('overloaded_error', 'invalid_request_error', 'api_error')
     """
     other = "invalid_request_error" if status < 500 else "api_error"
-    return ANTHROPIC_TYPES.get(status, other)
+    return _ANTHROPIC_TYPES.get(status, other)
 
 
 def error_event(error: ProxyError, dialect: Dialect) -> bytes:

@@ -24,7 +24,7 @@ from ccproxyd.errors import message_in, proxy_error
 from ccproxyd.gateway.exchange import Pairs
 from ccproxyd.gateway.lanes.answers import Answer
 from ccproxyd.gateway.paths import Dialect
-from ccproxyd.gateway.replies import ANTHROPIC_TYPES, anthropic_type, error_body
+from ccproxyd.gateway.replies import anthropic_type, error_body
 from ccproxyd.gateway.report import Report
 
 HEADER: Final = "x-ccproxy-failure"
@@ -39,13 +39,8 @@ _IS_TOO_LONG: Final = re.compile(
 _COUNT: Final = re.compile(r"(?<![\w.-])(\d{1,3}(?:,\d{3})+|\d{4,})(?![\w-])")
 """No model has room for fewer than a thousand tokens, and a date in its name is no count."""
 
-_ERROR_EVENTS: Final = (b"event: error\n", b'data: {"error"', b'data: {"type":"error"')
-_LAST_EVENTS: Final = (b"event: error\n", b"event: response.failed\n", b'data: {"error"')
-_STATUS_OF: Final = {
-    "api_error": 500,
-    "overloaded_error": 529,
-    **{kind: status for status, kind in ANTHROPIC_TYPES.items() if kind != "overloaded_error"},
-}
+_ERROR_EVENT: Final = b'data: {"error"'
+_LAST_EVENTS: Final = (b"event: error\n", b"event: response.failed\n", _ERROR_EVENT)
 _OF_A_STREAM: Final = frozenset(
     {b"content-type", b"content-length", b"cache-control", b"x-accel-buffering"}
 )
@@ -64,23 +59,20 @@ def is_litellms_own(answer: Answer) -> bool:
 
 
 def begins_with_error(answer: Answer) -> bool:
-    """Whether a stream says that it failed before it says anything else."""
-    return answer.streams and answer.status < 400 and answer.first.startswith(_ERROR_EVENTS)
+    """Whether LiteLLM says in a stream that it failed before it says anything else.
+
+    Anthropic does so in an event with a name, and that is left as it is: Claude Code asks again
+    without a stream then, while it would give up on a status after a few more streams.
+    """
+    return answer.streams and answer.status < 400 and answer.first.startswith(_ERROR_EVENT)
 
 
 def unstreamed(answer: Answer) -> Answer:
     """The same failure as an answer with a status, since nothing of it has been sent yet."""
     event = _parsed(answer.first.partition(b"data: ")[2].partition(b"\n")[0])
-    error = _mapping(event, "error") or {}
-    return _whole(answer, _status_of(error), answer.headers, orjson.dumps(event))
-
-
-def _status_of(error: Mapping[str, Any]) -> int:
-    named = _STATUS_OF.get(str(error.get("type")))
-    code = str(error.get("code"))
-    if named is None and code.isdecimal() and 400 <= int(code) <= 599:
-        return int(code)
-    return named or 500
+    code = str((_mapping(event, "error") or {}).get("code"))
+    status = int(code) if re.fullmatch("[45][0-9][0-9]", code) else 500
+    return _whole(answer, status, answer.headers, orjson.dumps(event))
 
 
 def presented(answer: Answer, source: str, dialect: Dialect) -> Answer:

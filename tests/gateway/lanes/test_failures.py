@@ -203,12 +203,12 @@ def test_openais_clients_are_told_by_the_code():
 @pytest.mark.parametrize(
     ("event", "status"),
     [
-        (b"event: error\ndata: %s\n\n" % ANTHROPICS, 529),
-        (b'event: error\ndata: {"type":"error","error":{"type":"rate_limit_error"}}\n\n', 429),
-        (b'event: error\ndata: {"type":"error","error":{"type":"new_error"}}\n\n', 500),
         (b'data: {"error": {"message": "m", "type": "x", "code": "503"}}\n\n', 503),
+        (b'data: {"error": {"message": "m", "type": null, "code": 429}}\n\n', 429),
         (b'data: {"error": {"message": "m", "type": null, "code": 42}}\n\n', 500),
-        (b"event: error\ndata: [1]\n\n", 500),
+        (b'data: {"error": {"message": "m", "type": null, "code": "None"}}\n\n', 500),
+        (b'data: {"error": "m"}\n\n', 500),
+        (b'data: {"error": cut', 500),
     ],
 )
 def test_a_stream_that_begins_with_its_error_gets_a_status(event, status):
@@ -224,8 +224,9 @@ def test_a_stream_that_begins_with_its_error_gets_a_status(event, status):
     "given",
     [
         answer(b'event: message_start\ndata: {"error": 1}\n\n', streams=True),
-        answer(b"event: error\n", streams=False),
-        answer(b"event: error\n", 500, streams=True),
+        answer(b'data: {"error": {}}', streams=False),
+        answer(b'data: {"error": {}}', 500, streams=True),
+        answer(b"event: error\ndata: %s\n\n" % ANTHROPICS, streams=True),
     ],
 )
 def test_nothing_else_does(given):

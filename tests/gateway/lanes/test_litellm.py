@@ -243,12 +243,20 @@ async def test_what_litellms_framework_refuses_has_the_clients_shape(sockets):
 
 
 async def test_a_stream_that_begins_with_its_error_is_no_stream(sockets):
-    error = b'{"type":"error","error":{"type":"overloaded_error","message":"x"}}'
+    error = b'{"error":{"message":"x","type":"server_error","code":"503"}}'
     async with opened(sockets) as (lane, worker):
-        worker.default = streams(b"event: error\ndata: %s\n\n" % error)
-        call, report = await lane.carry(Call(path="/v1/messages"))
-    assert (call.status, call.header("content-type")) == (529, "application/json")
+        worker.default = streams(b"data: %s\n\n" % error)
+        call, report = await lane.carry(Call(path="/v1/chat/completions"))
+    assert (call.status, call.header("content-type")) == (503, "application/json")
     assert (call.json()["error"]["message"], report.failed) == ("x", True)
+
+
+async def test_unless_it_is_anthropics_own_event(sockets):
+    event = b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error"}}\n\n'
+    async with opened(sockets) as (lane, worker):
+        worker.default = streams(event)
+        call, report = await lane.carry(Call(path="/v1/messages"))
+    assert (call.status, call.answer, report.failed) == (200, event, True)
 
 
 async def test_a_stream_that_ends_in_an_error_has_failed(sockets):
