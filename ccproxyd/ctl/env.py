@@ -9,7 +9,8 @@ key to anybody, but read from the file, for which one has to be the same user.
 Claude Code is told more, since it is careful behind any address that is not Anthropic's. It sends
 the descriptions of all tools with each turn, unless ENABLE_TOOL_SEARCH says that they may be
 searched here too; it has its small tasks done by the main model, unless
-ANTHROPIC_DEFAULT_HAIKU_MODEL names the one that it takes in front of Anthropic. And it compacts a
+ANTHROPIC_DEFAULT_HAIKU_MODEL names the one that it takes in front of Anthropic. It offers labels as
+models if CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY has it look for them. And it compacts a
 conversation in time for the model that it asked for; where a rule may send it to one with a smaller
 context window, CLAUDE_CODE_AUTO_COMPACT_WINDOW says for how many tokens. It takes no less than
 100,000 there; below that CLAUDE_AUTOCOMPACT_PCT_OVERRIDE names a part of them.
@@ -51,6 +52,7 @@ SMALL_MODEL: Final = "claude-haiku-4-5-20251001"
 """What Claude Code 2.1 takes for titles and summaries."""
 
 _LOOPBACK: Final = {4: "127.0.0.1", 6: "::1"}
+_DISCOVERY: Final = "CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY"
 _SMALL_TASKS: Final = "ANTHROPIC_DEFAULT_HAIKU_MODEL"
 _WINDOW: Final = "CLAUDE_CODE_AUTO_COMPACT_WINDOW"
 _LARGEST_WINDOW: Final = 1_000_000
@@ -133,6 +135,7 @@ def client_variables(
         **(_own_login(key, environ) if oauth else {"ANTHROPIC_AUTH_TOKEN": key}),
         "OPENAI_API_KEY": key,
         "ENABLE_TOOL_SEARCH": environ.get("ENABLE_TOOL_SEARCH") or "true",
+        _DISCOVERY: environ.get(_DISCOVERY) or "1",
         **(_small_tasks(environ) if small_model else {}),
         **compaction(window or _LARGEST_WINDOW, environ),
     }

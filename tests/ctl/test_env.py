@@ -60,6 +60,7 @@ def test_a_running_daemon_says_where_it_is(path: Path, capsys: pytest.CaptureFix
         "NO_PROXY": "127.0.0.1",
         "no_proxy": "127.0.0.1",
         "ENABLE_TOOL_SEARCH": "true",
+        "CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY": "1",
     }
 
 
@@ -278,11 +279,13 @@ def test_who_wants_to_compact_earlier_is_left_alone(own: str, told: str | None) 
 
 
 @pytest.mark.usefixtures("state")
-def test_a_choice_about_the_search_for_tools_is_respected(
+def test_a_choice_about_tools_and_models_is_respected(
     config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("ENABLE_TOOL_SEARCH", "auto:5")
-    assert told(config, capsys)["ENABLE_TOOL_SEARCH"] == "auto:5"
+    chosen = {"ENABLE_TOOL_SEARCH": "auto:5", "CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY": "0"}
+    for name, value in chosen.items():
+        monkeypatch.setenv(name, value)
+    assert told(config, capsys).items() >= chosen.items()
 
 
 @pytest.mark.usefixtures("state")
