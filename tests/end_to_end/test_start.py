@@ -50,15 +50,19 @@ def last_line(done: subprocess.CompletedProcess[str]) -> str:
         ("ccproxy.yaml", "ccproxy: {port: 70000}", "ccproxy.port"),
         ("ccproxy.yaml", "ccproxy: {prot: 4000}", "did you mean 'port'"),
         ("ccproxy.yaml", "ccproxy: [", "line 1"),
-        ("ccproxy.yaml", "ccproxy: {rules: [{label: default, rule: Nope}]}", "rules[0].rule"),
         (
             "ccproxy.yaml",
-            "ccproxy: {rules: [{label: defualt, rule: DefaultRule}]}",
+            "ccproxy: {port: 0, rules: [{label: default, rule: Nope}]}",
+            "rules[0].rule",
+        ),
+        (
+            "ccproxy.yaml",
+            "ccproxy: {port: 0, rules: [{label: defualt, rule: DefaultRule}]}",
             "did you mean 'default'",
         ),
         (
             "ccproxy.yaml",
-            "ccproxy: {rules: [{label: think, rule: TokenCountRule, params: [{threshold: x}]}]}",
+            "ccproxy: {port: 0, rules: [{label: think, rule: TokenCountRule, params: [{threshold: x}]}]}",
             "rules[0].params",
         ),
         ("config.yaml", "model_list: {}", "config.yaml: model_list"),
