@@ -127,10 +127,11 @@ def metadata_of(data: dict[str, Any]) -> dict[str, Any]:
 
 @frozen
 class Event:
-    """What a log event says of a request that succeeded; a cost that is not known is 0."""
+    """What a log event says of a request that succeeded."""
 
     metadata: Mapping[str, Any]
-    cost_usd: float
+    cost_usd: float | None
+    """None where nobody knows it; LiteLLM itself makes 0 of that."""
     input_tokens: int
     output_tokens: int
 
@@ -144,7 +145,7 @@ def event_of(kwargs: Mapping[str, Any]) -> Event:
             **(parameters.get("metadata") or {}),
             **(parameters.get("litellm_metadata") or {}),
         },
-        cost_usd=float(kwargs.get("response_cost") or 0.0),
+        cost_usd=_cost_of(kwargs, payload),
         input_tokens=int(payload.get("prompt_tokens") or 0),
         output_tokens=int(payload.get("completion_tokens") or 0),
     )
@@ -154,6 +155,20 @@ def headers_of_answer(data: Mapping[str, Any]) -> Mapping[str, str]:
     """The headers that the provider's answer to this request had, if LiteLLM has kept them."""
     logged = getattr(data.get("litellm_logging_obj"), "model_call_details", {})
     return cast("Mapping[str, str]", logged.get("response_headers") or {})
+
+
+def _cost_of(kwargs: Mapping[str, Any], payload: Mapping[str, Any]) -> float | None:
+    """A cost of 0 is one if somebody has said so: of the deployment, or of the model."""
+    cost = kwargs.get("response_cost")
+    mapped = payload.get("model_map_information") or {}
+    names = (payload.get("model_id"), mapped.get("model_map_key"), kwargs.get("model"))
+    is_known = any(map(_has_price, names)) if not cost else True
+    return float(cost) if cost is not None and is_known else None
+
+
+def _has_price(model: Any) -> bool:
+    found = litellm.model_cost.get(model) or {}
+    return any("cost" in name and value is not None for name, value in found.items())
 
 
 async def settle_events(seconds: float) -> None:

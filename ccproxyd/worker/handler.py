@@ -42,7 +42,8 @@ class Price:
     """What one request cost, as LiteLLM reckons it."""
 
     request_id: str
-    cost_usd: float
+    cost_usd: float | None
+    """None where nobody knows it."""
     input_tokens: int
     output_tokens: int
 

@@ -204,7 +204,7 @@ async def test_an_unknown_price_is_no_cost(make):
     handler = make(report=prices.append)
     data = await call(handler, {"model": "asked"})
     await log(handler, data["metadata"], response_cost=None, standard_logging_object=None)
-    assert (prices[0].cost_usd, prices[0].input_tokens, prices[0].output_tokens) == (0.0, 0, 0)
+    assert (prices[0].cost_usd, prices[0].input_tokens, prices[0].output_tokens) == (None, 0, 0)
 
 
 @pytest.mark.parametrize("metadata", [None, {}, LIKE_A_CLIENT])

@@ -34,6 +34,14 @@ def provider():
         yield provider
 
 
+RATES = ("input_cost_per_token", "output_cost_per_token")
+
+
+def without_a_price(entry):
+    params = {name: one for name, one in entry["litellm_params"].items() if name not in RATES}
+    return {**entry, "litellm_params": params}
+
+
 def document(provider, **more):
     openai = f"{provider.url}/v1"
     return {
@@ -44,6 +52,8 @@ def document(provider, **more):
             deployment("anthropic", "anthropic/routed", provider.url),
             deployment("chat-only", "text-completion-openai/routed", openai),
             deployment("dropped", "google/gemini-3", openai),
+            deployment("free", "openai/given-away", openai, **dict.fromkeys(RATES, 0)),
+            without_a_price(deployment("unpriced", "openai/nobody-knows", openai)),
         ],
         "general_settings": {"forward_client_headers_to_llm_api": True},
         "router_settings": {"model_group_alias": {"opus": "anthropic"}},
@@ -76,7 +86,15 @@ def price_of(worker, request_id):
 
 def test_it_is_ready_with_the_models_that_litellm_really_loaded(worker):
     models = worker.ready()["models"]
-    assert models == ["asked", "asked-of-anthropic", "openai", "anthropic", "chat-only"]
+    assert models == [
+        "asked",
+        "asked-of-anthropic",
+        "openai",
+        "anthropic",
+        "chat-only",
+        "free",
+        "unpriced",
+    ]
     assert worker.ready()["rss_bytes"] > 50_000_000
 
 
@@ -129,6 +147,17 @@ def test_a_conversation_goes_where_the_gateway_decided(worker, newest, call, lab
     assert not [name for name in asked.headers if name.startswith("x-ccproxy")]
     price = price_of(worker, request_id)
     assert price["cost_usd"] > 0
+    assert price["output_tokens"] > 0
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("label", "cost"), [("free", 0), ("unpriced", None)])
+def test_what_is_free_has_a_price_and_what_nobody_knows_has_none(worker, stream, label, cost):
+    path, body = CALLS["chat"]
+    request_id = f"{label}-{stream}"
+    worker.post(path, {"model": "asked", "stream": stream, **body}, **sealed(label, request_id))
+    price = price_of(worker, request_id)
+    assert price["cost_usd"] == cost
     assert price["output_tokens"] > 0
 
 
