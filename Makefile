@@ -17,7 +17,7 @@ PYTHON ?= python3
 BUILD_PYTHON ?= $(PYTHON)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test lint types bench bench-decide bench-records soak claude format completion lock install uninstall clean
+.PHONY: help venv run test live lint types bench bench-decide bench-records soak claude format completion lock install uninstall clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ run: venv  ## the daemon in the foreground, with an offline demo provider behind
 
 test: venv  ## the whole suite, with at least 90 % of the code covered
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --cov=ccproxyd $(ARGS)
+
+live: venv  ## the valid half of the matrix, asked of real providers whose keys are in the environment
+	$(BIN)/python -m pytest --no-cov tests/integration/proxy/live.py $(ARGS)
 
 lint: venv  ## style, formatting, security, and the floors of the house
 	$(BIN)/ruff check .

@@ -104,8 +104,12 @@ def proven_by(row: Row) -> Iterator[Pair]:
 
 
 def text_of(row: Row) -> str:
-    long = " word" * (LARGE_TOKENS + 100) if row.label == "large" else ""
-    return f"{CANARY}-prompt row({row.name}) @@{script_of(row)}@@{long}"
+    return f"{CANARY}-prompt row({row.name}) @@{script_of(row)}@@{padding_of(row)}"
+
+
+def padding_of(row: Row) -> str:
+    """What makes it long enough for `large`."""
+    return " word" * (LARGE_TOKENS + 100) if row.label == "large" else ""
 
 
 def said_by(row: Row) -> str:
@@ -135,13 +139,15 @@ def script_of(row: Row) -> str:
             return f"status={status};message={message_of(row)}{after}{own}"
 
 
-def body_of(row: Row) -> dict[str, Any]:
+def body_of(row: Row, text: str | None = None) -> dict[str, Any]:
+    """With another text than the one for the mock provider, if one is given."""
+    said = text_of(row) if text is None else text
     if not row.is_conversation:
-        return {"model": MODELS[row.call], "input": text_of(row), **_streaming(row)}
+        return {"model": MODELS[row.call], "input": said, **_streaming(row)}
     body = {
         "model": _model_of(row),
         "max_tokens": 2048,
-        "messages": [{"role": "user", "content": text_of(row)}],
+        "messages": [{"role": "user", "content": said}],
         **_streaming(row),
     }
     return body | _asking_for(row)

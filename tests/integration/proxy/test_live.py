@@ -1,0 +1,55 @@
+"""`make live`, with the mock provider at the real ones' addresses."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.integration.proxy.live import PROVIDERS, rows
+from tests.support.provider import RunningProvider
+
+LIVE = Path(__file__).with_name("live.py")
+ROOT = LIVE.parents[3]
+
+
+def live(environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    own = {name for one in PROVIDERS for name in (one.key, one.base)}
+    kept = {name: value for name, value in os.environ.items() if name not in own}
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--no-cov", str(LIVE)],
+        env=kept | environ,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_without_a_key_it_fails_and_says_which_there_may_be() -> None:
+    done = live({})
+    assert done.returncode == 1
+    assert "none of ANTHROPIC_API_KEY, OPENAI_API_KEY, GEMINI_API_KEY is in" in done.stdout
+
+
+def test_with_a_key_it_asks_for_every_row(provider: RunningProvider) -> None:
+    before = len(provider.requests)
+    done = live({"OPENAI_API_KEY": "sk-live", "OPENAI_BASE_URL": f"{provider.url}/v1"})
+    assert done.returncode == 0, done.stdout
+    asked = provider.requests[before:]
+    [openai] = [one for one in PROVIDERS if one.name == "openai"]
+    assert len(asked) == len(rows(openai)) >= 12
+    assert {one.headers["authorization"] for one in asked} == {"Bearer sk-live"}
+    assert {one.model for one in asked} == {
+        "gpt-4o-mini",
+        "gpt-5-mini",
+        "text-embedding-3-small",
+        "omni-moderation-latest",
+    }
+
+
+def test_a_provider_is_asked_on_both_lanes_where_it_has_both() -> None:
+    lanes = {one.name: {row.lane for row in rows(one)} for one in PROVIDERS}
+    both = {"direct", "litellm"}
+    assert lanes == {"anthropic": both, "openai": both, "gemini": {"litellm"}}
