@@ -38,7 +38,8 @@ class Run:
 
 @frozen
 class Case:
-    """`differs` is why the results may differ, `swaps` why the bodies may."""
+    """`differs` is why the results have to differ, and `difference` how each begins that does;
+    `swaps` is why the bodies may."""
 
     name: str
     runs: tuple[Run, ...]
@@ -47,6 +48,7 @@ class Case:
     at_once: bool = False
     swaps: str = ""
     differs: str = ""
+    difference: tuple[str, ...] = ()
 
 
 def _run(prompt: str, *options: str) -> Run:
@@ -109,6 +111,11 @@ _MCP: Final = ("--mcp-config", json.dumps({"mcpServers": {"sums": _SERVER}}))
 _GO_ON: Final = "--continue"
 _WINDOW: Final = "CLAUDE_CODE_AUTO_COMPACT_WINDOW"
 _PERCENT: Final = "CLAUDE_AUTOCOMPACT_PCT_OVERRIDE"
+_AS_502: Final = (
+    'result "Not logged in',
+    "api_error_status 401 became 502",
+    "/v1/messages for claude-opus-4-8: 3 requests became 1",
+)
 _OUR_KEY: Final = "a provider's 401 for a key of ours is a 502, which the client is not to repeat"
 _FILLING: Final = Case(
     "filling", (Run("", stdin="Read this. [[play:filling]]\n" + "It is long. " * 20_000),)
@@ -168,7 +175,7 @@ CASES: Final = (
     _play("refused"),
     _play("paused"),
     _failing("400"),
-    _named("401", _failing("401"), differs=_OUR_KEY),
+    _named("401", _failing("401"), differs=_OUR_KEY, difference=_AS_502),
     _failing("403"),
     _failing("404"),
     _failing("413"),

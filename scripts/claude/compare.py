@@ -72,12 +72,12 @@ class Finding:
     differences: tuple[str, ...]
 
     @property
-    def is_expected(self) -> bool:
-        return bool(self.case.differs)
-
-    @property
     def is_good(self) -> bool:
-        return not self.differences or self.is_expected
+        """All that differs is meant to, and all that is meant to does."""
+        meant = self.case.difference
+        return all(one.startswith(meant) for one in self.differences) and all(
+            any(one.startswith(how) for one in self.differences) for how in meant
+        )
 
 
 def find(case: Case, world: str, alone: Told, here: Told) -> Finding:
@@ -85,7 +85,8 @@ def find(case: Case, world: str, alone: Told, here: Told) -> Finding:
     ours, theirs = asked(alone), asked(here)
     if world in OWN_COUNTS:
         ours, theirs = ([_without_own_words(one) for one in side] for side in (ours, theirs))
-    found = [*_results(alone, here), *_counts(ours, theirs, case.swaps)]
+    found = [] if ours else ["nothing was asked of the provider"]
+    found += [*_results(alone, here), *_counts(ours, theirs, case.swaps)]
     if not case.swaps:
         found += _requests(ours, theirs)
     return Finding(case, world, len(ours), len(theirs), tuple(dict.fromkeys(found)))

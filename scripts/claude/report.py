@@ -33,14 +33,7 @@ def _reasons(findings: Sequence[Finding]) -> list[str]:
 def _row(finding: Finding) -> tuple[str, ...]:
     same = "yes" if not finding.differences else "no"
     why = finding.case.differs or finding.case.swaps
-    return (
-        finding.case.name,
-        finding.world,
-        str(finding.alone),
-        str(finding.here),
-        same,
-        why if finding.is_expected or finding.case.swaps else "",
-    )
+    return finding.case.name, finding.world, str(finding.alone), str(finding.here), same, why
 
 
 def _details(finding: Finding) -> Iterator[str]:

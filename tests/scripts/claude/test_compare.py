@@ -95,13 +95,20 @@ def test_with_a_swap_bodies_are_not_compared_but_results_are() -> None:
     assert found(one, other, swaps="why").differences == ('result "ok" became "no"',)
 
 
-def test_a_difference_with_a_reason_is_good() -> None:
-    finding = found(account(request()), account(), differs="why")
-    assert finding.differences
-    assert finding.is_good
+def test_a_difference_that_is_meant_is_good_and_so_is_no_other_and_none_missing() -> None:
+    case = evolve(CASE, differs="why", difference=("exit code 0 became",))
+    one, failed = account(request()), account(request(), code=1)
+    assert find(case, "direct", one, failed).is_good
+    assert not find(case, "direct", one, one).is_good
+    assert not find(case, "direct", one, account(request(), request(), code=1)).is_good
+
+
+def test_a_case_in_which_nothing_happens_is_none() -> None:
+    assert found(account(), account()).differences == ("nothing was asked of the provider",)
 
 
 def test_each_run_is_named_where_there_are_several() -> None:
-    runs = {"ended": [{"code": 0, "told": {}}] * 2, "asked": []}
-    failed = {"ended": [{"code": 0, "told": {}}, {"code": 1, "told": {}}], "asked": []}
+    asked = [request()]
+    runs = {"ended": [{"code": 0, "told": {}}] * 2, "asked": asked}
+    failed = {"ended": [{"code": 0, "told": {}}, {"code": 1, "told": {}}], "asked": asked}
     assert found(runs, failed).differences == ("run 2: exit code 0 became 1",)

@@ -20,7 +20,8 @@ def test_the_table_has_a_row_for_each_comparison() -> None:
 
 
 def test_a_reason_stands_with_its_row() -> None:
-    expected = evolve(BAD, case=evolve(CASE, differs="it is meant to"))
+    case = evolve(CASE, differs="it is meant to", difference=("a diff",))
+    expected = evolve(BAD, case=case)
     _, row, *rest = lines([expected])
     assert row.endswith("no    it is meant to")
     assert rest[-1].startswith("1 comparisons, 0 ")
