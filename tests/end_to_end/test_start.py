@@ -62,7 +62,7 @@ def last_line(done: subprocess.CompletedProcess[str]) -> str:
         ),
         (
             "ccproxy.yaml",
-            "ccproxy: {port: 0, rules: [{label: think, rule: TokenCountRule, params: [{threshold: x}]}]}",
+            "ccproxy: {port: 0, rules: [{label: think, rule: TokenCountRule, params: {some: 1}}]}",
             "rules[0].params",
         ),
         ("config.yaml", "model_list: {}", "config.yaml: model_list"),

@@ -311,7 +311,7 @@ def test_a_worker_with_the_users_callbacks_finishes_its_requests_and_says_nothin
         code, out, err = worker.end()
         assert [request.model for request in provider.requests] == ["routed"]
     registered = (tmp_path / "registered").read_text().split()
-    assert registered[-1] == "CCProxyHandler"
+    # LiteLLM adds one of its own for its services, which has no hook.
     assert [name for name in registered if name in ("Loud", "CCProxyHandler")] == [
         "Loud",
         "CCProxyHandler",
