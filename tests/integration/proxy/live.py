@@ -172,7 +172,7 @@ def failing(client: httpx.Client, provider: Provider, daemon: Daemon, row: Row) 
     if not says_something(answer, row):
         return f"{row.name}: it says nothing: {answer.body[:300]!r}"
     request_id = answer.headers["x-ccproxy-request-id"]
-    record = daemon.happened("request", request_id=request_id)
+    record = daemon.happened("ccproxy_post_api_call", request_id=request_id)
     return f"{row.name}: it counts as failed" if record["failed"] else ""
 
 
