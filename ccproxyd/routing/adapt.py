@@ -110,9 +110,10 @@ def strip_for_others(body: Body, model: str = "") -> Adapted:
     """Without what means nothing, or too much, to a provider that is not Anthropic.
 
     That is the client's billing header, the user's id and the cache marks; the marks stay for a
-    Claude that somebody else serves, which caches nothing without them. Thinking stays as it is,
-    signatures too: LiteLLM drops foreign ones on its way, and in some it has put away the
-    provider's own reasoning, which that provider wants back.
+    Claude that somebody else serves, which caches nothing without them. References to tools that
+    a search has found become words, since in translation nothing would be left of them. Thinking
+    stays as it is, signatures too: LiteLLM drops foreign ones on its way, and in some it has put
+    away the provider's own reasoning, which that provider wants back.
 
     >>> strip_for_others({"system": "Be brief.", "metadata": {"user_id": "me"}}).body
     {'system': 'Be brief.'}
@@ -406,6 +407,10 @@ def _fit_tools(body: Body, family: Family) -> Body:
     return _each_of(body, "tools", partial(_without_fields, keys=refused)) if refused else body
 
 
+def _strip_references(body: Body, family: Family) -> Body:
+    return _each_of(body, "messages", _without_references) if family is OTHER else body
+
+
 def _without_fields(tool: Any, keys: list[str]) -> Any:
     return _without(tool, *keys) if isinstance(tool, dict) else tool
 
@@ -587,4 +592,5 @@ _STRIPPING: Final[_Steps] = (
     ("billing", _strip_billing),
     ("user_id", _strip_user_id),
     ("cache_control", _strip_cache_marks),
+    ("references", _strip_references),
 )

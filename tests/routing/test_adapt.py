@@ -809,6 +809,16 @@ def test_fields_of_wrong_types_are_nobodys_undoing(body: Body, requested: str, m
 # For other providers
 
 
+@pytest.mark.parametrize(("model", "kept"), [("openai/gpt-5", False), (f"vertex_ai/{OPUS}", True)])
+def test_a_tool_that_was_found_is_told_in_words_to_who_knows_no_references(
+    model: str, kept: bool
+) -> None:
+    body = shape("toolsearch-02").body
+    found = str(strip_for_others(body, model).body)
+    assert ("tool_reference" in found) is kept
+    assert ("Tool loaded: WebFetch" in found) is not kept
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_anthropics_own_goes_nowhere_else(name: str) -> None:
     request = shape(name)
