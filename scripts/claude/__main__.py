@@ -19,7 +19,7 @@ from typing import Final, get_args
 from scripts.claude.cases import CASES, Case, World
 from scripts.claude.compare import Finding, find
 from scripts.claude.report import lines
-from scripts.claude.worlds import enter
+from scripts.claude.worlds import ROOT, enter
 
 _ROOT: Final = Path(__file__).parents[2]
 _PLACE: Final = _ROOT / ".cache" / "claude"
@@ -83,6 +83,7 @@ def _run(client: Path, cases: Sequence[Case], worlds: Sequence[World]) -> None:
         command = enter(world, client, out, [case.name for case in cases])
         running.append(subprocess.Popen(command, cwd=_ROOT))
     codes = [process.wait() for process in running]
+    ROOT.rmdir()  # each world had one of its own upon it
     if any(codes):
         sys.exit("make claude: cannot run in namespaces of its own; see above. It needs Linux")
 
