@@ -57,6 +57,8 @@ STOP_QUIET_SECONDS: Final = 0.5
 """The same for a stop, which somebody waits for. A connection just accepted, whose request has not
 been read yet, must not be closed under it: the client would see a reset."""
 _QUIET_CHECK_SECONDS: Final = 0.1
+_COLLECTED_AFTER: Final = 50_000
+"""Objects; Python's own measure is 700."""
 USUAL_BODY_BYTES: Final = 1024 * 1024
 _HEAD: Final = b"HTTP/1.1 "
 ORPHAN_SECONDS: Final = 5.0
@@ -446,10 +448,18 @@ class _OverWire(logging.Handler):
         )
 
 
+def _collect_seldom() -> None:
+    """Look for cyclic garbage among what is new alone, and not several times within a request.
+
+    To look at all that stays takes 30 ms and more, in the middle of somebody's answer. And the body
+    of a request is a thousand objects or more, which go when it ends, without any search.
+    """
+    gc.freeze()
+    gc.set_threshold(_COLLECTED_AFTER, 10, 10)
+
+
 async def _run(listener: socket.socket, channel: socket.socket) -> None:
-    # Of what stays, the garbage collector would look at all, for 30 ms and more, in the middle of
-    # somebody's answer.
-    gateway = Gateway(listener, when_warm=gc.freeze)
+    gateway = Gateway(listener, when_warm=_collect_seldom)
     logging.getLogger().handlers = [_OverWire(gateway)]
     gateway.wire = await connect(channel, gateway.receive)
     try:
