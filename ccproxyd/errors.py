@@ -20,6 +20,7 @@ EXIT_NOT_RUNNING = 7
 EXIT_TEMPORARY = 75
 EXIT_CONFIG = 78
 
+_DEEPEST: Final = 20
 _MESSAGES: Final = ("error", "message", "Message", "detail", "msg", "errors")
 
 
@@ -111,13 +112,16 @@ def message_in(body: Any) -> str | None:
     >>> message_in({"detail": [{"loc": ["body"], "msg": "Field required"}]})
     'Field required'
     """
+    return _message_in(body, _DEEPEST)
+
+
+def _message_in(body: Any, levels: int) -> str | None:
     if isinstance(body, str):
         return body.strip() or None
-    if isinstance(body, list):
-        return next(filter(None, map(message_in, body)), None)
-    if isinstance(body, dict):
-        return next(filter(None, (message_in(body.get(name)) for name in _MESSAGES)), None)
-    return None
+    if levels == 0 or not isinstance(body, list | dict):
+        return None
+    inner = body if isinstance(body, list) else map(body.get, _MESSAGES)
+    return next(filter(None, (_message_in(one, levels - 1) for one in inner)), None)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:

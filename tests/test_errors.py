@@ -9,6 +9,7 @@ from ccproxyd.errors import (
     UpstreamTimeout,
     ValidationError,
     did_you_mean,
+    message_in,
 )
 
 
@@ -72,3 +73,10 @@ def test_a_misspelt_word_is_recognised_if_one_is_near(word: str, meant: str | No
 
 def test_a_key_of_any_type_may_be_misspelt() -> None:
     assert did_you_mean(4000, iter(["400"])) == "400"  # type: ignore[arg-type]
+
+
+def test_a_message_is_not_looked_for_at_any_depth() -> None:
+    body: list[object] = ["deep down"]
+    for _ in range(5000):
+        body = [body]
+    assert message_in(body) is None

@@ -33,6 +33,7 @@ NOT_FOUND: Final = 127
 NOT_EXECUTABLE: Final = 126
 
 _STARTING: Final = "starting"
+_ENDED: Final = "ccproxyd has ended before it served; see: ccproxyctl logs"
 _IGNORED_BY_PYTHON: Final = ("SIGPIPE", "SIGXFSZ")
 """What a program expects to end it, and would inherit as ignored."""
 
@@ -68,7 +69,9 @@ def _place(args: Namespace) -> tuple[int, Place | None]:
         found = _waited_for(client)
     if not found.listen.port and (code := complain_of(found)):
         return code, None
-    return 0, place_of_running(args)
+    if (place := place_of_running(args)) is None:
+        raise FailedError(_ENDED)
+    return 0, place
 
 
 def _started(args: Namespace, client: Client) -> Status:
@@ -88,7 +91,7 @@ def _waited_for(client: Client) -> Status:
     """
     found = wait_until_serving(client, lambda: status_of(client) is None)
     if found is None:
-        raise FailedError("ccproxyd has ended before it served; see: ccproxyctl logs")
+        raise FailedError(_ENDED)
     return found
 
 

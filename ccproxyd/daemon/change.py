@@ -80,8 +80,8 @@ async def restart(house: House, what: str) -> Changed:
 async def _recorded(
     house: House, change: Callable[[House], Awaitable[str]], *, is_reload: bool = True
 ) -> Changed:
+    await _started(house)
     async with house.changing:
-        await _started(house)
         if house.shown_state not in ("ready", "degraded"):
             raise RefusedError(f"ccproxyd is {house.state}; try again when it is ready")
         before, began = house.state, time.monotonic()

@@ -462,6 +462,8 @@ async def _run(listener: socket.socket, channel: socket.socket) -> None:
     gateway = Gateway(listener, when_warm=_collect_seldom)
     logging.getLogger().handlers = [_OverWire(gateway)]
     gateway.wire = await connect(channel, gateway.receive)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, gateway.receive, {"kind": "stop"})
     try:
         await gateway.serve()
     finally:

@@ -76,7 +76,7 @@ class Table:
     """By `model_name`."""
     prices: PriceList
     deployments: tuple[Deployment, ...]
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)
     clients_belong_to_litellm: bool
     session_key: bytes = field(repr=False)
     """By which sessions are marked in the log."""

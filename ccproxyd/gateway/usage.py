@@ -28,8 +28,12 @@ __all__ = ["NO_USAGE", "StreamUsage", "Usage", "usage_of_json"]
 NO_USAGE: Final = Usage()
 
 _MENTION: Final = b'"usage"'
-_FAILURES: Final = (b"event: error", b"event:error", b'data: {"error"', b'data:{"error"')
-"""How the frame of a failure begins: Anthropic's, and that of OpenAI's chat, which has no names."""
+_FAILURES: Final = (
+    *(b"event: error", b"event:error", b"event: response.failed"),
+    *(b'data: {"error"', b'data:{"error"'),
+)
+"""How the frame of a failure begins: Anthropic's, that of OpenAI's responses, and that of its chat,
+which has no names."""
 _MAX_FRAME_BYTES: Final = 8 * 1024 * 1024
 _COUNTS: Final = frozenset(
     "input_tokens output_tokens prompt_tokens completion_tokens cache_read_input_tokens "

@@ -20,6 +20,8 @@ from ccproxyd.worker.failures import Failure, Headers, Slot
 HEADER: Final = b"x-ccproxy-failure"
 
 _OF_LITELLM: Final = b"x-litellm-"
+_OURS: Final = b"x-ccproxy-"
+"""What a provider says by this name, it did not hear from us."""
 _FOR_THE_GATEWAY: Final = frozenset({b"x-litellm-attempted-fallbacks", b"x-litellm-model-group"})
 _OF_THE_PROVIDER: Final = b"llm_provider-"
 _RESTORED: Final = (b"anthropic-ratelimit-", b"x-ratelimit-", b"request-id", b"x-request-id")
@@ -80,7 +82,7 @@ def shown(headers: Headers) -> Iterator[tuple[bytes, bytes]]:
             own = name.removeprefix(_OF_THE_PROVIDER)
             if own.startswith(_RESTORED) and own not in told:
                 yield own, value
-        elif not name.startswith(_OF_LITELLM) or name in _FOR_THE_GATEWAY:
+        elif not name.startswith((_OF_LITELLM, _OURS)) or name in _FOR_THE_GATEWAY:
             yield name, value
 
 

@@ -41,11 +41,11 @@ _CLASSES: Final = re.compile(
     r"(litellm\.\w+: |[A-Z]\w*(Error|Exception|Timeout): |Timeout Error: |\w+(Exception|Error) - )+"
 )
 _ADVICE: Final = re.compile(
-    r"(\. Handle with `litellm\.\w+`\.|\n+LiteLLM: model group |\nmodel=\S+\. context_window_fall"
-    r"|\n*Deployment Info: |\n*Set 'context_window_fallback'|\n?Received Model Group="
-    r"|\n*Received Messages=| Passed model=).*",
-    re.DOTALL,
+    r"\. Handle with `litellm\.\w+`\.|\nLiteLLM: model group |\nmodel=\S+\. context_window_fall"
+    r"|Deployment Info: |Set 'context_window_fallback'|Received Model Group="
+    r"|Received Messages=| Passed model="
 )
+"""How what LiteLLM adds begins."""
 _WRITTEN_BY_LITELLM: Final = ("litellm.", "Invalid request format: litellm.")
 _ERROR_EVENTS: Final = (
     b"event: error\n",
@@ -54,14 +54,14 @@ _ERROR_EVENTS: Final = (
     b'data: {"type":"error"',
 )
 _COOLING_DOWN: Final = re.compile(r"[Tt]ry again in (\d+) seconds")
-_STALLED: Final = re.compile(
-    r"Timeout on reading data from socket|litellm\..*(Request|Connection) timed out", re.DOTALL
+_STALLED: Final = (
+    "Timeout on reading data from socket",
+    "Request timed out",
+    "Connection timed out",
 )
-_BROKEN: Final = re.compile(
-    r"Response payload is not completed|litellm\..*(Server disconnected|Connection error\.)",
-    re.DOTALL,
-)
-"""What aiohttp says, and OpenAI's library."""
+_BROKEN: Final = ("Response payload is not completed", "Server disconnected", "Connection error.")
+"""What aiohttp says, and, where LiteLLM quotes them, other libraries. A text can be long, and quote
+a conversation: it is looked through once."""
 
 Headers = Collection[tuple[bytes, bytes]]
 
@@ -146,11 +146,18 @@ def of_litellm(status: int, headers: Headers, body: bytes) -> Failure:
     kept = [(name, value) for name, value in headers if name.lower() == b"retry-after"]
     if not kept and (found := _COOLING_DOWN.search(said)):
         kept = [(b"retry-after", found.group(1).encode())]
-    if status == 408 or _STALLED.search(said):
+    if status == 408 or _says(said, _STALLED):
         return ours(UpstreamTimeout(_NOT_IN_TIME))
-    if _BROKEN.search(said):
+    if _says(said, _BROKEN):
         return _unreached("APIConnectionError")
     return ours(proxy_error(plain(said) or f"LiteLLM failed with {status}", status), kept)
+
+
+def _says(said: str, words: tuple[str, ...]) -> bool:
+    """Whether aiohttp says so, or, behind a word of LiteLLM's own, somebody else."""
+    aiohttps, *others = words
+    start = said.find("litellm.")
+    return aiohttps in said or (start >= 0 and any(said.find(one, start) >= 0 for one in others))
 
 
 def plain(text: str) -> str:
@@ -163,7 +170,8 @@ def plain(text: str) -> str:
     >>> plain("TypeError: is what the provider says")
     'TypeError: is what the provider says'
     """
-    said = _ADVICE.sub("", text)
+    advice = _ADVICE.search(text)
+    said = text[: advice.start()].rstrip("\n") if advice else text
     if not said.startswith(_WRITTEN_BY_LITELLM):
         return said
     said = said[said.index("litellm.") :]
@@ -177,7 +185,7 @@ def _unquoted(said: str) -> bytes:
     if said.startswith(("b'", 'b"')):
         try:
             value = ast.literal_eval(said)
-        except (SyntaxError, ValueError):
+        except (SyntaxError, ValueError, MemoryError, RecursionError):
             return said.encode()
         if isinstance(value, bytes):
             return value
@@ -226,9 +234,9 @@ def _cleared_event(event: dict[str, Any], slot: Slot) -> dict[str, Any]:
 def _how_it_broke(said: str, slot: Slot) -> ProxyError | None:
     """What became of the connection, if that was it and not the provider's own word."""
     known = slot.failure if slot.failure and slot.failure.source == OURS else None
-    if _STALLED.search(said) or (known and known.status == UpstreamTimeout.code):
+    if _says(said, _STALLED) or (known and known.status == UpstreamTimeout.code):
         return UpstreamTimeout("the answer stopped coming")
-    if _BROKEN.search(said) or known:
+    if _says(said, _BROKEN) or known:
         return ProxyError("the answer was cut: the provider went away", code=502)
     return None
 

@@ -51,8 +51,8 @@ def _told_by_a_child(serve: Serve) -> bytes:
         pid = os.fork()
         if pid == 0:
             _rehearse(serve, writing, Path(directory))
-        os.close(writing)
         try:
+            os.close(writing)
             return _read_all(reading)
         except SystemExit:
             os.kill(pid, signal.SIGKILL)

@@ -211,6 +211,14 @@ def test_one_that_ends_before_it_serves_is_told(
     assert "has ended before it served" in capsys.readouterr().err
 
 
+def test_one_that_ends_while_it_is_asked_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(run, "status_of", lambda _: READY)
+    assert main(["run", "--", sys.executable]) == 1
+    assert "has ended before it served" in capsys.readouterr().err
+
+
 def test_what_runs_and_serves_nothing_runs_no_command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -468,6 +468,21 @@ async def test_the_process_serves_and_goes_when_told_to(listener, client, worker
     assert worker.requests[0].json()["messages"][0]["content"] == CANARY
 
 
+async def test_a_process_that_is_terminated_answers_what_it_has(
+    listener, client, worker, config_dir
+):
+    over = asyncio.Event()
+    worker.default = holds(over, answers())
+    async with gateway_process(listener) as gateway:
+        await gateway.serving(config_dir, worker)
+        last = asyncio.create_task(ask(client, listener))
+        await worker.seen(1)
+        os.kill(gateway.process.pid, signal.SIGTERM)
+        over.set()
+        assert (await last)[0] == 200
+        assert await gateway.end() == (0, "")
+
+
 async def test_the_process_never_imports_litellm(listener, config_dir):
     async with gateway_process(listener) as gateway:
         await gateway.serving(config_dir)

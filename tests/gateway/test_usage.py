@@ -208,6 +208,7 @@ def test_a_line_without_end_is_let_go(monkeypatch):
     [
         (b'event: error\ndata: {"type": "error"}\n\n', True),
         (b'data: {"error": {"message": "no"}}\n\n', True),
+        (b"event: response.failed\ndata: {}\n\ndata: [DONE]\n\n", True),
         (b'event: message_stop\ndata: {"type": "message_stop"}\n\n', False),
         (b'data: {"id": "c-1", "choices": [{"delta": {"content": "event: error"}}]}\n\n', False),
     ],

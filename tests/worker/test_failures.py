@@ -139,6 +139,7 @@ def test_a_label_that_cools_down_says_for_how_long_and_nothing_of_its_deployment
         (500, "litellm.APIError: OpenAIException - Request timed out.", 504),
         (500, "litellm.InternalServerError: OpenAIException - Connection error.", 502),
         (500, "Response payload is not completed: <TransferEncodingError: 400>", 502),
+        (500, "litellm.APIError: " * 20_000 + "and so on", 500),
     ],
 )
 def test_a_connection_that_failed_is_no_internal_error(status, said, code):

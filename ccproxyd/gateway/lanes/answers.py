@@ -25,7 +25,7 @@ from attrs import field, frozen
 from ccproxyd.config.settings import Timeouts
 from ccproxyd.errors import ProxyError, UpstreamTimeout
 from ccproxyd.gateway.exchange import Exchange, Pairs
-from ccproxyd.gateway.lanes.connection import HungUpError
+from ccproxyd.gateway.lanes.connection import BODYLESS, HungUpError
 from ccproxyd.gateway.replies import error_event
 from ccproxyd.gateway.report import Report
 from ccproxyd.gateway.usage import NO_USAGE, StreamUsage, usage_of_json
@@ -40,7 +40,6 @@ HOP_BY_HOP: Final = frozenset(
 NOT_SENT: Final = HOP_BY_HOP | {"host", "content-length", "accept-encoding", "expect"}
 
 _NOT_RETURNED: Final = frozenset(name.encode() for name in (*HOP_BY_HOP, "date", "server"))
-_BODYLESS: Final = frozenset({204, 304})
 
 
 class Incoming(Protocol):
@@ -154,8 +153,14 @@ def _returned(headers: Pairs) -> Pairs:
 async def pass_on(answer: Answer, exchange: Exchange, report: Report, source: str) -> None:
     """Hand an answer to the client; `source` is who gave it, for when it breaks off."""
     report.answering(answer.status)
+    if answer.status in BODYLESS:
+        # Such an answer may name a length all the same; uvicorn would wait for so much.
+        named = [pair for pair in answer.headers if pair[0] != b"content-length"]
+        await exchange.start(answer.status, named)
+        await exchange.end()
+        return
     await exchange.start(answer.status, answer.headers)
-    if answer.whole or answer.status in _BODYLESS or exchange.method == "HEAD":
+    if answer.whole or exchange.method == "HEAD":
         await exchange.write(answer.first, more=False)
         report.usage = usage_of_json(answer.first)
     else:

@@ -32,7 +32,7 @@ HIGH_WATER_BYTES: Final = 512 * 1024
 
 _TIMER_SLACK: Final = 0.002
 """The loop's timers are good for a millisecond."""
-_BODYLESS: Final = frozenset({204, 304})
+BODYLESS: Final = frozenset({204, 304})
 _MAY_BE_EMPTY: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
 
@@ -124,7 +124,7 @@ class Connection(asyncio.Protocol):
 
     def let_go(self) -> None:
         """Keep the connection for another request, if nothing of this one is left on it."""
-        self._busy = False
+        self._busy = self._until_close = False
         transport = self._transport
         is_clean = self._complete and not self._spoilt and not self._pieces
         if is_clean and not transport.is_closing() and not transport.get_write_buffer_size():
@@ -133,6 +133,8 @@ class Connection(asyncio.Protocol):
             transport.abort()
 
     def close(self) -> None:
+        """An end that we make is none of the answer's."""
+        self._until_close = False
         self._transport.abort()
 
     def _taken(self) -> bytes:
@@ -236,12 +238,13 @@ class Connection(asyncio.Protocol):
         status = self._parser.get_status_code()
         if self._complete or 100 <= status < 200:
             self._is_interim = True
-            self.headers = []
+            if not self._has_head:
+                self.headers = []
             return
         self._has_head, self.status = True, status
         if self._without_body:
             self._complete = self._spoilt = True  # the parser may wait for a body all the same
-        elif status not in _BODYLESS:
+        elif status not in BODYLESS:
             self._until_close = not any(map(_tells_the_end, self.headers))
 
     def on_body(self, piece: bytes) -> None:

@@ -114,20 +114,22 @@ class DirectLane:
             await self._fetcher.close()
 
     async def _reached(self, exchange: Exchange, errand: Errand) -> Incoming:
-        """A connection that was kept may be gone when it is used again; a fresh one is tried."""
-        url = _url(exchange, errand)
-        place = place_of(url)
-        if place is None or errand.endpoint.proxy:
-            return await self._fetched(exchange, errand, url)
+        """A connection that was kept may be gone when it is used again; then a fresh one is tried.
+
+        What a fresh one has taken is never sent twice: the provider may be working on it.
+        """
+        place, tail = place_of(errand.endpoint.url), _tail(exchange, errand)
+        if place is None or errand.endpoint.proxy or not _PLAIN.fullmatch(tail):
+            return await self._fetched(exchange, errand, errand.endpoint.url + tail)
         origin = Origin(place.host, place.port, place.is_tls, errand.endpoint.verify)
         headers = headers_for(exchange, errand)
-        head = request_head(exchange.method, place.target, place.name, headers, errand.body)
-        connection = self._upstream.kept(origin) or await self._connected(origin, errand)
-        try:
-            return await _asked(connection, head, exchange, errand)
-        except HungUpError:
-            if connection.has_spoken:
-                raise
+        head = request_head(exchange.method, place.target + tail, place.name, headers, errand.body)
+        if (kept := self._upstream.kept(origin)) is not None:
+            try:
+                return await _asked(kept, head, exchange, errand)
+            except HungUpError:
+                if kept.has_spoken:
+                    raise
         return await _asked(await self._connected(origin, errand), head, exchange, errand)
 
     async def _connected(self, origin: Origin, errand: Errand) -> Connection:
@@ -137,14 +139,12 @@ class DirectLane:
     async def _fetched(self, exchange: Exchange, errand: Errand, url: str) -> Incoming:
         """What a connection of our own is not made for."""
         async with in_time(errand.timeouts):
-            try:
-                return await self._fetch(exchange, errand, url)
-            except HungUpError:
-                return await self._fetch(exchange, errand, url)
+            return await self._fetch(exchange, errand, url)
 
     async def _fetch(self, exchange: Exchange, errand: Errand, url: str) -> Incoming:
         if self._fetcher is None:
-            self._fetcher = await asyncio.to_thread(_new_fetcher)
+            made = await asyncio.to_thread(_new_fetcher)
+            self._fetcher = self._fetcher or made  # another request may have been faster
         verify = errand.endpoint.verify
         return await self._fetcher.fetch(
             exchange.method,
@@ -200,9 +200,10 @@ def _failure(error: Exception, errand: Errand) -> Exception:
     return ProxyError(f"the provider at {host} cannot be reached, or hung up ({kind})", code=502)
 
 
-def _url(exchange: Exchange, errand: Errand) -> str:
+def _tail(exchange: Exchange, errand: Errand) -> str:
+    """What the client's path and query add to the endpoint's address."""
     query = without_key(exchange.query)
-    return f"{errand.endpoint.url}{errand.path_end}{'?' + query if query else ''}"
+    return f"{errand.path_end}{'?' + query if query else ''}"
 
 
 @frozen
@@ -218,6 +219,7 @@ class Place:
 
 
 _USUAL_PORTS: Final = {"http": 80, "https": 443}
+_PLAIN: Final = re.compile(r'[!"$-~]*')
 _PLAIN_URL: Final = re.compile(r"(https?)://([\w.-]+)(?::(\d{1,5}))?(/[!-~]*)", re.ASCII)
 """No credentials in it, no address of IPv6, nothing to be encoded."""
 
@@ -226,13 +228,13 @@ _PLAIN_URL: Final = re.compile(r"(https?)://([\w.-]+)(?::(\d{1,5}))?(/[!-~]*)", 
 def place_of(url: str) -> Place | None:
     """None for what is not plain, which `fetched` knows what to do with.
 
-    >>> place_of("http://LAN:8080/v1/messages?beta=true")
-    Place(host='lan', port=8080, is_tls=False, name='lan:8080', target='/v1/messages?beta=true')
+    >>> place_of("http://LAN:8080/v1/messages")
+    Place(host='lan', port=8080, is_tls=False, name='lan:8080', target='/v1/messages')
     >>> place_of("https://user:password@lan/v1") is None
     True
     """
     found = _PLAIN_URL.fullmatch(url)
-    if found is None or "#" in url:
+    if found is None or "#" in url or "?" in url:
         return None
     scheme, host, port, target = found.groups()
     usual, host = _USUAL_PORTS[scheme], host.lower()

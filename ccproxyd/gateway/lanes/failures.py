@@ -25,12 +25,14 @@ from ccproxyd.gateway.exchange import Pairs
 from ccproxyd.gateway.lanes.answers import Answer
 from ccproxyd.gateway.paths import Dialect
 from ccproxyd.gateway.replies import anthropic_type, error_body
-from ccproxyd.gateway.report import Report
 
 HEADER: Final = "x-ccproxy-failure"
 OURS: Final = "ours"
+PROVIDERS: Final = "provider"
 
 _TOO_LONG: Final = "prompt is too long"
+_MAY_BE_TOO_LONG: Final = (400, 413, 422)
+"""A limit on tokens a minute has two numbers as well, and waiting helps."""
 _CODE_TOO_LONG: Final = "context_length_exceeded"
 _IS_TOO_LONG: Final = re.compile(
     r"context (length|window|size)|prompt length|token count|tokens allowed|too large for model",
@@ -40,7 +42,6 @@ _COUNT: Final = re.compile(r"(?<![\w.-])(\d{1,3}(?:,\d{3})+|\d{4,})(?![\w-])")
 """No model has room for fewer than a thousand tokens, and a date in its name is no count."""
 
 _ERROR_EVENT: Final = b'data: {"error"'
-_LAST_EVENTS: Final = (b"event: error\n", b"event: response.failed\n", _ERROR_EVENT)
 _OF_A_STREAM: Final = frozenset(
     {b"content-type", b"content-length", b"cache-control", b"x-accel-buffering"}
 )
@@ -102,7 +103,7 @@ def _enveloped(body: Any, status: int, dialect: Dialect) -> dict[str, Any]:
     error = _mapping(body, "error") or {}
     said = _said(body, status)
     if dialect is Dialect.ANTHROPIC:
-        message = in_anthropics_words(said, error)
+        message = in_anthropics_words(said, error) if status in _MAY_BE_TOO_LONG else said
         return {"type": "error", "error": {"type": anthropic_type(status), "message": message}}
     code = _CODE_TOO_LONG if said.startswith(_TOO_LONG) else None
     kind = error.get("type") or anthropic_type(status)
@@ -163,41 +164,3 @@ def _parsed(body: bytes) -> Any:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
         return body.decode("utf-8", "replace")
-
-
-class Watched:
-    """The rest of a stream; one whose last words are an error has failed, whatever its status."""
-
-    def __init__(self, answer: Answer, report: Report) -> None:
-        self._incoming = answer.rest
-        self._report = report
-        self.status = answer.status
-        self.headers = answer.headers
-        self._before = self._last = b""
-        self._look(answer.first)
-
-    @property
-    def at_end(self) -> bool:
-        return self._incoming.at_end
-
-    async def read(self, deadline: float) -> bytes:
-        """As `Incoming.read`."""
-        piece = await self._incoming.read(deadline)
-        self._look(piece)
-        return piece
-
-    def let_go(self) -> None:
-        """As `Incoming.let_go`."""
-        self._incoming.let_go()
-
-    def _look(self, piece: bytes) -> None:
-        if piece:
-            self._before, self._last = self._last, piece
-        if self._incoming.at_end and _ends_in_error(self._before + self._last):
-            self._report.cut = True
-
-
-def _ends_in_error(pieces: bytes) -> bool:
-    """Of the last two: OpenAI's `[DONE]` may come after an error as well."""
-    lines = b"\n" + pieces
-    return any(b"\n" + event in lines for event in _LAST_EVENTS)

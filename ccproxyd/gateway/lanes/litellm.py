@@ -141,7 +141,7 @@ class LiteLLMLane:
             if fallback := taken_fallback(incoming.headers):
                 report.fallback = fallback
                 exchange.extra += header_pairs([("x-ccproxy-fallback", fallback)])
-            answer = truthful(answer, incoming.headers, exchange.dialect, report)
+            answer = truthful(answer, incoming.headers, exchange.dialect)
             await pass_on(answer, exchange, report, "the worker")
         finally:
             incoming.let_go()
@@ -150,10 +150,10 @@ class LiteLLMLane:
         """A connection with the head of the answer on it."""
         deadline = asyncio.get_running_loop().time() + order.timeouts.first_byte
         origin = self._origins.setdefault(seat.address.name, Origin(path=seat.address.socket))
-        connection = self._upstream.kept(origin) or await self._upstream.connect(origin)
         headers = header_pairs(_headers(exchange, order, seat))
         target = _target(exchange, order)
         head = request_head(exchange.method, target, _HOST, headers, order.body)
+        connection = self._upstream.kept(origin) or await self._upstream.connect(origin)
         await connection.asked(head, order.body, deadline, without_body=exchange.method == "HEAD")
         return connection
 
@@ -163,7 +163,8 @@ class LiteLLMLane:
         protocols = exchange.protocols if order.client_keys else without_keys(exchange.protocols)
         headers, target = _headers(exchange, order, seat), _target(exchange, order)
         if self._talks is None:
-            self._talks = await asyncio.to_thread(_new_talks)
+            made = await asyncio.to_thread(_new_talks)
+            self._talks = self._talks or made  # another request may have been faster
         with _from_worker(order):
             async with asyncio.timeout(order.timeouts.first_byte):
                 worker = await self._talks.open(seat.address, target, headers, protocols)
@@ -205,19 +206,17 @@ def _from_worker(order: Order) -> Iterator[None]:
         raise too_late(order.timeouts) from None
 
 
-def truthful(answer: Answer, headers: Pairs, dialect: Dialect, report: Report) -> Answer:
+def truthful(answer: Answer, headers: Pairs, dialect: Dialect) -> Answer:
     """The answer without what is LiteLLM's own, and its failures in the client's shape."""
     shown = [pair for pair in answer.headers if not pair[0].startswith(_OF_LITELLM)]
     answer = attrs.evolve(answer, headers=shown)
     source = dict(headers).get(failures.HEADER.encode())
-    if source is not None:
+    if source is not None and answer.status >= 400:
         return failures.presented(answer, source.decode("latin-1"), dialect)
     if failures.is_litellms_own(answer):
         return failures.presented(answer, failures.OURS, dialect)
     if failures.begins_with_error(answer):
-        return failures.presented(failures.unstreamed(answer), "provider", dialect)
-    if answer.streams:
-        return attrs.evolve(answer, rest=failures.Watched(answer, report))
+        return failures.presented(failures.unstreamed(answer), failures.PROVIDERS, dialect)
     return answer
 
 

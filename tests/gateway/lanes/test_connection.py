@@ -257,3 +257,24 @@ async def test_a_server_that_answers_before_it_has_read_keeps_no_connection():
         asker.connection.let_go()
         await becomes(lambda: asker.lost)
         assert asker.free == []
+
+
+async def test_what_follows_a_complete_answer_does_it_no_harm():
+    late = b"HTTP/1.1 500 No\r\nx-late: 1\r\ncontent-length: 2\r\n\r\n{}"
+    async with asking(OK + late) as asker:
+        assert await asker.ask() == (200, b"{}")
+        assert asker.connection.headers == [(b"content-length", b"2")]
+        assert asker.free == []
+
+
+async def test_an_end_that_we_make_is_none_of_the_answers():
+    async def without_an_end(reader, writer):
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\nhalf")
+
+    async with asking(without_an_end) as asker:
+        deadline = asyncio.get_running_loop().time() + PATIENCE
+        await asker.connection.asked(HEAD, b"{}", deadline)
+        assert await asker.connection.read(deadline) == b"half"
+        asker.connection.close()
+        with pytest.raises(HungUpError):
+            await asker.connection.read(deadline)

@@ -5,7 +5,6 @@ import pytest
 
 from ccproxyd.gateway.lanes.answers import Answer
 from ccproxyd.gateway.lanes.failures import (
-    Watched,
     begins_with_error,
     in_anthropics_words,
     is_litellms_own,
@@ -13,33 +12,19 @@ from ccproxyd.gateway.lanes.failures import (
     unstreamed,
 )
 from ccproxyd.gateway.paths import Dialect
-from ccproxyd.gateway.report import Report
 
 ANTHROPICS = b'{"type": "error",  "error": {"type": "overloaded_error", "message": "Overloaded"}}'
 OPENAIS = b'{"error": {"message": "slow down", "type": "tokens", "param": null, "code": "x"}}'
 
 
 class Rest:
-    """What is still to come of an answer."""
+    """Nothing is still to come of an answer."""
 
-    def __init__(self, *pieces):
-        self.pieces = list(pieces)
-        self.gone = False
-
-    @property
-    def at_end(self):
-        return not self.pieces
-
-    async def read(self, deadline):
-        return self.pieces.pop(0)
-
-    def let_go(self):
-        self.gone = True
+    at_end = True
 
 
-def answer(first, status=200, *headers, streams=False, rest=None):
-    rest = rest or Rest()
-    return Answer(status, list(headers), first, rest, whole=not streams, streams=streams)
+def answer(first, status=200, *headers, streams=False):
+    return Answer(status, list(headers), first, Rest(), whole=not streams, streams=streams)
 
 
 def said(found):
@@ -165,6 +150,13 @@ def test_a_prompt_that_is_too_long_is_said_in_anthropics_words(text):
     assert in_anthropics_words(text, {}) == "prompt is too long: 9000 tokens > 8192 maximum"
 
 
+def test_a_limit_on_tokens_a_minute_is_none_of_the_prompts_length():
+    text = "token count 12000 exceeds the limit of 10000 tokens per minute"
+    body = b'{"error": {"message": "%s"}}' % text.encode()
+    found = said(presented(answer(body, 429), "provider", Dialect.ANTHROPIC))
+    assert found["error"] == {"type": "rate_limit_error", "message": text}
+
+
 def test_numbers_may_stand_beside_the_text():
     fields = {"n_prompt_tokens": 9000, "n_ctx": 8192}
     text = "the request exceeds the available context size, try increasing it"
@@ -231,37 +223,3 @@ def test_a_stream_that_begins_with_its_error_gets_a_status(event, status):
 )
 def test_nothing_else_does(given):
     assert not begins_with_error(given)
-
-
-@pytest.mark.anyio
-@pytest.mark.parametrize(
-    ("last", "failed"),
-    [
-        (b"event: error\ndata: {}\n\n", True),
-        (b'event: ping\n\nevent: error\ndata: {"type": "error"}\n\n', True),
-        (b'data: {"a": 1}\n\ndata: {"error": {"message": "m"}}\n\n', True),
-        (b'data: {"text": "event: error\\n"}\n\n', False),
-        (b"event: response.failed\ndata: {}\n\ndata: [DONE]\n\n", True),
-        (b'data: {"a": 1}\n\ndata: [DONE]\n\n', False),
-    ],
-)
-async def test_a_stream_that_ends_in_an_error_has_failed(last, failed):
-    early = [b"event: error\n\n", b"event: ping\n\n"]
-    for pieces in ([*early, last], [*early, last, b""], [last]):
-        report = Report("r-1")
-        rest = Rest(*pieces[1:])
-        stream = Watched(answer(pieces[0], streams=True, rest=rest), report)
-        while not stream.at_end:
-            await stream.read(0)
-        assert (rest.pieces, report.cut) == ([], failed)
-    stream.let_go()
-    assert rest.gone
-
-
-@pytest.mark.anyio
-async def test_what_comes_after_the_error_is_only_the_end():
-    report, rest = Report("r-1"), Rest(b"data: [DONE]\n\n", b"")
-    stream = Watched(answer(b'data: {"error": {}}\n\n', streams=True, rest=rest), report)
-    while not stream.at_end:
-        await stream.read(0)
-    assert report.cut
