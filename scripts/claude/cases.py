@@ -188,6 +188,8 @@ CASES: Final = (
     _failing("too long"),
     _failing("cut"),
     _failing("breaks"),
+    _failing("cut-at-once"),
+    _failing("breaks-at-once"),
     _named("fallback-model", _play("529 but haiku", "--fallback-model", "haiku")),
     Case(
         "two-at-once",

@@ -32,13 +32,14 @@ class Failure:
 @frozen
 class Turn:
     """One answer. `cut` is the event of a stream at which the connection breaks, `breaks` the one
-    that an error stands for."""
+    that an error stands for; `at_once` is that they come together with what was said before."""
 
     blocks: tuple[Block, ...] = ()
     stop: str = ""
     failure: Failure | None = None
     cut: int | None = None
     breaks: int | None = None
+    at_once: bool = False
     input_tokens: int = 1000
 
 
@@ -198,6 +199,8 @@ PLAYS: Final[Mapping[str, tuple[Turn, ...]]] = {
     ),
     "cut": (Turn((text(LONG),), cut=8),),
     "breaks": (Turn((text(LONG),), breaks=8),),
+    "cut-at-once": (Turn((text(LONG),), cut=8, at_once=True),),
+    "breaks-at-once": (Turn((text(LONG),), breaks=8, at_once=True),),
 }
 
 _NAME: Final = re.compile(r"\[\[play:([^\]]+)\]\]")

@@ -238,7 +238,7 @@ async def _stream(request: web.Request, part: Part, events: list[bytes]) -> web.
     )
     await response.prepare(request)
     for number, event in enumerate(events):
-        if number in (part.turn.cut, part.turn.breaks):
+        if number in (part.turn.cut, part.turn.breaks) and not part.turn.at_once:
             await asyncio.sleep(_LONG_ENOUGH)  # what was said before has arrived by then
         if number == part.turn.cut:
             assert request.transport is not None
