@@ -54,14 +54,19 @@ def test_a_litellm_that_keeps_dying_is_degraded_and_can_be_mended(
 def test_a_gateway_that_hangs_is_replaced_and_its_stacks_are_logged(
     provider: RunningProvider,
 ) -> None:
-    """The gateway is held in one call of its own loop, so that only its heart stands still."""
+    """The gateway is held in one call of its own loop, so that only its heart stands still.
+
+    The pipe tells when: what the gateway has accepted before that is lost together with it.
+    """
     rule = """
+import pathlib
 import time
 from ccproxyd.routing import ClassificationRule
 
 class Endless(ClassificationRule):
     def evaluate(self, request, config):
         if request.get("metadata") == {"tag": "hang"}:
+            pathlib.Path(__file__).with_name("hanging").write_bytes(b"now")
             time.sleep(600)
         return False
 """
@@ -69,6 +74,8 @@ class Endless(ClassificationRule):
     setup = Setup(rules=rules, files={"endless.py": rule}, ours=without_litellm())
     with running_daemon(setup, provider.url) as daemon:
         before = daemon.ask("status")["gateway"]["pid"]
+        pipe = daemon.config_dir / "hanging"
+        os.mkfifo(pipe)
         with socket.create_connection(("127.0.0.1", daemon.port)) as hanging:
             body = b'{"model":"x","messages":[],"metadata":{"tag":"hang"}}'
             hanging.sendall(
@@ -77,6 +84,7 @@ class Endless(ClassificationRule):
                 + b"\r\ncontent-length: %d\r\n\r\n" % len(body)
                 + body
             )
+            assert pipe.read_bytes() == b"now"
             assert daemon.message().status_code == 200
         assert daemon.ask("status")["gateway"]["pid"] != before
         daemon.happened("cannot keep the gateway running")
