@@ -96,7 +96,7 @@ class Way:
         report.decision = table.router.decide(request)
         if table.is_recorded:
             name = table.told_name(request.requested_model)
-            report.about = about(request, name, table.session_key)
+            report.find_about = lambda: about(request, name, table.session_key)
         report.cost_as_asked = cost_as_asked(table, report.decision)
         first = encode(report.decided_message())
         report.answering(200)

@@ -54,6 +54,7 @@ from ccproxyd.gateway.pool import Pool
 from ccproxyd.gateway.probes import OPEN_PATHS, list_models, sign_of_life
 from ccproxyd.gateway.replies import error_reply, presentable
 from ccproxyd.gateway.report import CLIENT_GONE, Report, about
+from ccproxyd.gateway.soon import Soon
 from ccproxyd.gateway.table import Table
 from ccproxyd.gateway.websocket import WebSocketExchange
 from ccproxyd.routing import Decision, Request, TokenCounter
@@ -132,11 +133,12 @@ class App:
     async def _carry(self, exchange: Exchange, table: Table, *, routed: bool) -> None:
         report = Report(uuid.uuid4().hex)
         exchange.extra += header_pairs([("x-ccproxy-request-id", report.request_id)])
+        telling: Soon | None = None
         try:
             plan = await self._plan(exchange, table, report, routed=routed)
             report.lane = plan.lane
             if report.decision is not None:
-                self.send_report(report.decided_message())
+                telling = Soon(lambda: self.send_report(report.decided_message()))
             await self._unless_gone(exchange, plan, report)
         except ProxyError as error:
             report.status, report.error = report.status or error.code, type(error).__name__
@@ -150,6 +152,8 @@ class App:
             report.error = type(error).__name__
             raise
         finally:
+            if telling is not None:
+                telling.now()
             self.send_report(report.finished_message())
 
     async def _plan(
@@ -171,9 +175,7 @@ class App:
                 await self._moderate(table, report, lambda: asked_in_bytes(raw, exchange))
             return plan_as_it_is(exchange, table, raw)
         passage = self._passage(exchange, table, raw, report)
-        if table.is_recorded:
-            name = table.told_name(passage.original_model)
-            report.about = about(passage.request, name, table.session_key)
+        _describe(passage.request, table, report)
         decision = await self._through_hooks(passage, table, report)
         report.cost_as_asked = cost_as_asked(table, decision)
         exchange.extra += header_pairs(_told(decision) + _plain_pairs(passage.headers))
@@ -246,9 +248,7 @@ class App:
         decision = await self._decide(request, table, report)
         decision = within_budget(decision, self.gate, table.models, request)
         report.decision = decision
-        if table.is_recorded:
-            name = table.told_name(request.requested_model)
-            report.about = about(request, name, table.session_key)
+        _describe(request, table, report)
         exchange.extra += header_pairs(_told(decision))
         exchange.query = urlencode({**named, "model": decision.label})
         order = order_for(exchange, table, b"", decision, report.request_id)
@@ -257,9 +257,10 @@ class App:
     async def _decide(self, request: Request, table: Table, report: Report) -> Decision:
         began = time.perf_counter()
         if table.router.reads_tokens:
-            with contextlib.suppress(CcproxydError):  # the rules will meet it again, and report it
-                if not request.counts_within(IN_THREAD):
-                    await asyncio.to_thread(lambda: request.token_count)
+            if request.new_characters > IN_THREAD:
+                await asyncio.to_thread(_count, request)
+            else:
+                Soon(lambda: _count(request))
         decision = table.router.decide(request, time.monotonic())
         report.decided(decision, began)
         return decision
@@ -356,6 +357,19 @@ def _check_key(exchange: Exchange, table: Table) -> None:
         raise ProxyError(f"{what}; 'ccproxyctl env' prints a client's settings", code=401)
 
 
+def _describe(request: Request, table: Table, report: Report) -> None:
+    """For the records, as the client sent it; it is put into words when they are written."""
+    if table.is_recorded:
+        name = table.told_name(request.requested_model)
+        report.find_about = lambda: about(request, name, table.session_key)
+
+
+def _count(request: Request) -> None:
+    """So that the next request of the conversation finds it done."""
+    with contextlib.suppress(CcproxydError):  # a rule that needs it will meet it again, and tell
+        request.token_count  # noqa: B018 - it is kept
+
+
 def _request(exchange: Exchange, raw: bytes, counter: TokenCounter) -> Request:
     if is_unsaid_json(raw, exchange.headers.get("content-type", "")):
         exchange.set_header("content-type", "application/json")
@@ -398,14 +412,20 @@ def _cancelled_when_gone(exchange: Exchange) -> Iterator[None]:
         ClientGoneError: that was it.
     """
     task, is_gone = cast("asyncio.Task[None]", asyncio.current_task()), False
+    watching: asyncio.Task[None] | None = None
+
+    def watch() -> None:
+        nonlocal watching
+        watching = asyncio.ensure_future(exchange.until_gone())
+        watching.add_done_callback(leave)
 
     def leave(_: asyncio.Future[None]) -> None:
         nonlocal is_gone
-        is_gone = True
-        task.cancel()
+        if not exchange.ended:
+            is_gone = True
+            task.cancel()
 
-    watching = asyncio.ensure_future(exchange.until_gone())
-    watching.add_done_callback(leave)
+    starting = asyncio.get_running_loop().call_soon(watch)
     try:
         yield
     except asyncio.CancelledError:
@@ -413,5 +433,7 @@ def _cancelled_when_gone(exchange: Exchange) -> Iterator[None]:
             raise ClientGoneError from None
         raise
     finally:
-        watching.remove_done_callback(leave)
-        watching.cancel()
+        starting.cancel()
+        if watching is not None:
+            watching.remove_done_callback(leave)
+            watching.cancel()

@@ -77,7 +77,7 @@ async def answer_count(
 async def count_tokens(request: Request) -> int:
     """Our own count, off the loop if it takes long."""
     try:
-        if not request.counts_within(IN_THREAD):
+        if request.new_characters > IN_THREAD:
             await asyncio.to_thread(lambda: request.token_count)
         return request.token_count
     except CcproxydError:

@@ -6,6 +6,7 @@ stream needs. A client that reads nothing at all is dropped by `server`.
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Final, Self
@@ -39,6 +40,7 @@ class Exchange:
         self.lane = ""
         """The lane that answers, once there is one."""
         self.started = False
+        self.ended = False
         self.is_last: Callable[[], bool] = lambda: False
         """Whether the connection is not to be kept alive; asked when the answer starts."""
 
@@ -67,8 +69,15 @@ class Exchange:
         await self.send({"type": "http.response.start", "status": status, "headers": pairs})
 
     async def write(self, piece: bytes, *, more: bool = True) -> None:
-        """Hand a piece to the client, when it has taken the ones before."""
+        """Hand a piece to the client, when it has taken the ones before.
+
+        The last one has left when this returns: uvloop writes at the end of a turn of its loop, so
+        that what was done first would keep the client waiting.
+        """
         await self.send({"type": "http.response.body", "body": piece, "more_body": more})
+        if not more:
+            self.ended = True
+            await asyncio.sleep(0)
 
     async def end(self) -> None:
         await self.write(b"", more=False)

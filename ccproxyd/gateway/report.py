@@ -75,8 +75,9 @@ class Report:
     """What the gateway can tell itself; LiteLLM tells what went through it."""
     facts: Mapping[str, Any] = field(factory=dict)
     """What hooks have to say of the request in its record of the log."""
-    about: Mapping[str, Any] = field(factory=dict)
-    """What the records say of it besides, if there are to be any."""
+    find_about: Callable[[], Mapping[str, Any]] = field(default=dict, repr=False)
+    """Finds what the records say of it besides, if there are to be any."""
+    _about: Mapping[str, Any] | None = None
     cost_as_asked: Callable[[Usage], float | None] = field(default=unpriced, repr=False)
     """What the model that was asked for would have cost."""
 
@@ -88,6 +89,13 @@ class Report:
         """The first byte is about to go to the client."""
         self.status = status
         self.first_byte = perf_counter()
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """What the records say of it besides, found when it is first told."""
+        if self._about is None:
+            self._about = self.find_about()
+        return self._about
 
     @property
     def failed(self) -> bool:

@@ -416,8 +416,8 @@ def _pattern(name: str) -> re.Pattern[str]:
 def _provider_model(target: Target, label: str) -> str:
     """The first deployment's model, its wildcards filled as LiteLLM fills them."""
     model = target.models[0] if target.models else label
-    found = _pattern(target.name).fullmatch(label)
-    if "*" not in model or found is None:
+    found = _pattern(target.name).fullmatch(label) if "*" in model else None
+    if found is None:
         return model
     if len(found.groups()) > model.count("*"):
         return label

@@ -77,7 +77,7 @@ class TokenCountRule(ClassificationRule):
         self.threshold = _whole_number("threshold", threshold)
 
     def evaluate(self, request: Request, config: Any) -> bool:
-        return request.token_count > self.threshold
+        return request.has_more_tokens_than(self.threshold)
 
     def detail(self, request: Request) -> str:
         sign = ">" if request.token_count > self.threshold else "<="

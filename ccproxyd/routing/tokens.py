@@ -14,8 +14,9 @@ outside can aim for it. No text is kept. Instructions and tools, which may be a 
 same in each turn, are remembered as one piece: `marshal` writes them down in half the time that a
 walk takes, and what it writes the same is the same.
 
-A count is made in two steps, so that the second can be another thread's: `begin` walks and looks
-up, at some 0.2 ms for 500 KB, `finish` encodes what is new, at some 20 MB/s. tiktoken lets other
+A count is made in two steps, so that the second can be another thread's, or come later: `begin`
+walks and looks up, at some 0.2 ms for 500 KB, `finish` encodes what is new, at some 20 MB/s. What
+has begun tells already between which bounds the count will be. tiktoken lets other
 threads run while it encodes, but each call has to win the interpreter back, for which it may wait 5
 ms where an event loop is busy. So many chunks go into one call, a *separator* between them that
 tiktoken takes for a special token: it encodes what is between two of them as if it stood alone.
@@ -101,6 +102,17 @@ class Tally:
     def new_characters(self) -> int:
         beside = self.frame.new_characters if self.frame else 0
         return beside + sum(map(len, self.new.values()))
+
+    @property
+    def least(self) -> int:
+        """So many tokens there are at least: those that are known."""
+        return self.tokens + (self.frame.least if self.frame else 0)
+
+    @property
+    def most(self) -> int:
+        """There cannot be more: a token is a byte at least."""
+        new = sum(_bytes_at_most(self.new[key]) for key in self.missing)
+        return self.tokens + new + (self.frame.most if self.frame else 0)
 
 
 class TokenCounter:
@@ -321,6 +333,10 @@ def _count_pieces(pieces: Sequence[_Piece], encoding: Encoding) -> list[int]:
     chunks = [_chunks(piece if isinstance(piece, str) else piece.decode()) for piece in pieces]
     lengths = iter(_lengths(list(chain.from_iterable(chunks)), encoding))
     return [sum(islice(lengths, len(found))) for found in chunks]
+
+
+def _bytes_at_most(piece: _Piece) -> int:
+    return len(piece) if isinstance(piece, bytes) or piece.isascii() else 4 * len(piece)
 
 
 def _chunks(text: str) -> list[str]:

@@ -59,7 +59,7 @@ class RulePolicy:
         request = self._request(data)
         if self._router.reads_tokens:
             with contextlib.suppress(CcproxydError):  # the rules will meet it again, and tell it
-                if not request.counts_within(SLOW_CHARACTERS):
+                if request.new_characters > SLOW_CHARACTERS:
                     await asyncio.to_thread(lambda: request.token_count)
         try:
             decision = self._router.decide(request, time.monotonic())

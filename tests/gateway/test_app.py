@@ -202,7 +202,7 @@ ccproxy:
         in_thread = app_module.asyncio.to_thread
 
         async def noted(function, *arguments):
-            aside.append(function)
+            aside.append(arguments)
             return await in_thread(function, *arguments)
 
         monkeypatch.setattr(app_module.asyncio, "to_thread", noted)
@@ -210,7 +210,8 @@ ccproxy:
         assert aside == []
         for _ in range(2):
             await call(asking(prompt="word " * 10_000)).to(house.app)
-    assert [counted() for counted in aside] == [house.app.counter.count_text("word " * 10_000)]
+    counted = house.app.counter.count_text("word " * 10_000)
+    assert [request.token_count for (request,) in aside] == [counted]
     assert [told(one, worker) for one in worker.requests] == ["claude-haiku-4-5", "think", "think"]
 
 
@@ -675,6 +676,32 @@ async def test_a_client_that_leaves_is_left_by_the_worker_too(house, worker, beg
     assert (house.finished()["status"], house.finished()["failed"]) == (200 if begun else 499, True)
     assert house.app.pool.in_flight() == {"1.0": 0}
     assert house.logged == []
+
+
+async def test_a_client_that_leaves_with_its_whole_answer_has_not_gone(house, worker):
+    answer = await call().to(house.app)
+    assert answer._over.is_set()
+    assert answer.complete
+    assert (house.finished()["status"], house.finished()["failed"]) == (200, False)
+
+
+async def test_what_is_told_of_a_request_waits_until_it_is_on_its_way(house, worker):
+    told = []
+    worker.default = begins(b"data: 1\n\n", also=notes_leaving(Moment()))
+    waiting = call()
+    asked = house.app.lane.carry
+
+    async def carry(*arguments):
+        told.append([one["kind"] for one in house.sent])
+        await asked(*arguments)
+
+    house.app.lane.carry = carry
+    task = asyncio.create_task(waiting.to(house.app))
+    await asyncio.wait_for(waiting.begun.wait(), PATIENCE)
+    told.append([one["kind"] for one in house.sent])
+    task.cancel()
+    await asyncio.wait([task])
+    assert told == [[], ["decided"]]
 
 
 async def test_a_client_that_leaves_in_its_own_body_is_gone(house, worker):

@@ -1,3 +1,5 @@
+import asyncio
+
 import pytest
 
 from ccproxyd.gateway.exchange import Exchange
@@ -47,6 +49,20 @@ async def test_an_answer_carries_what_was_added_to_it():
     assert not call.complete
     await exchange.end()
     assert (call.answer, call.complete) == (b"1", True)
+
+
+@pytest.mark.parametrize("more", [True, False])
+async def test_the_last_piece_has_left_when_it_is_written(more):
+    """The transport writes at the end of a turn of the loop."""
+    call, left = Call(), []
+
+    async def send(message):
+        asyncio.get_running_loop().call_soon(left.append, message["body"])
+
+    exchange = call.exchange().aside(send)
+    await exchange.write(b"piece", more=more)
+    assert left == ([] if more else [b"piece"])
+    assert exchange.ended is not more
 
 
 async def test_the_end_of_a_client_is_seen_behind_what_it_still_sends():

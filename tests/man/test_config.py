@@ -114,7 +114,7 @@ def test_every_fact_of_a_request_is_there_and_no_other(ccproxy_yaml: Page) -> No
     mapping = {"get", "items", "keys", "values"}
     request = Request({})
     facts = {name for name in dir(request) if not name.startswith("_")}
-    facts -= mapping | {"body", "counts_within", "is_conversation", "tools"}
+    facts -= mapping | {"asked_token_count", "body", "new_characters", "is_conversation", "tools"}
     thinking = {name for name in dir(Thinking()) if not name.startswith("_")}
     told = {
         word.text

@@ -1,6 +1,7 @@
 """The facts of a request, and what hostile bodies do to them: nothing."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ccproxyd.errors import CcproxydError
 from ccproxyd.routing.request import Request, Thinking, Tool, call_type_of
 from ccproxyd.routing.tokens import TokenCounter
 from tests.support.shapes import NAMES, STANDARD, Shape, shape
@@ -420,7 +422,7 @@ def test_every_shape_has_its_session_and_model(name: str) -> None:
 def test_a_count_that_has_begun_is_not_begun_again(monkeypatch: pytest.MonkeyPatch) -> None:
     counter = TokenCounter()
     request = Request({"system": "Hello, world"}, counter=counter)
-    assert not request.counts_within(5)
+    assert request.new_characters == 12
     monkeypatch.setattr(counter, "begin", lambda *_: pytest.fail("begun again"))
     assert request.token_count == 3
 
@@ -434,8 +436,59 @@ def test_a_count_is_helped_by_the_bytes_of_the_request() -> None:
     assert second._tally.known.mark.messages > 100
 
 
-def test_a_count_that_is_done_early_is_not_done_again() -> None:
+def test_a_count_that_is_done_leaves_nothing_to_encode() -> None:
     request = Request({"system": "Hello, world"}, counter=TokenCounter())
-    assert not request.counts_within(5)
-    assert request.counts_within(100)
-    assert request.__dict__["token_count"] == request.token_count == 3
+    assert (request.token_count, request.new_characters) == (3, 0)
+
+
+def encoded_for(limit: int, **body: Any) -> tuple[bool, bool]:
+    """Whether there are more tokens than that, and whether it had to be counted."""
+    request = Request(body, counter=TokenCounter())
+    return request.has_more_tokens_than(limit), "token_count" in request.__dict__
+
+
+def test_what_cannot_have_so_many_tokens_is_not_encoded() -> None:
+    assert encoded_for(12, system="Hello, world") == (False, False)
+    assert encoded_for(11, system="Hello, world") == (False, True)
+    assert encoded_for(2, system="Hello, world") == (True, True)
+
+
+def test_a_text_may_have_more_tokens_than_characters() -> None:
+    text = "\U00013000" * 5
+    tokens = Request({"system": text}).token_count
+    assert tokens > len(text)
+    assert encoded_for(tokens - 1, system=text) == (True, True)
+    assert encoded_for(4 * len(text), system=text) == (False, False)
+
+
+def test_the_tokens_that_nobody_has_asked_for_are_not_told() -> None:
+    request = Request({"system": "Hello, world"}, counter=TokenCounter())
+    assert request.asked_token_count is None
+    assert not request.has_more_tokens_than(100)
+    assert request.asked_token_count == 3
+
+
+def test_tokens_that_cannot_be_counted_are_not_told() -> None:
+    class Missing:
+        def lengths(self, texts: Sequence[str]) -> list[int]:
+            raise CcproxydError("cannot count tokens: the file is not there")
+
+    request = Request({"system": "Hello, world"}, counter=TokenCounter(Missing()))
+    assert not request.has_more_tokens_than(100)
+    assert request.asked_token_count is None
+
+
+def test_what_is_said_twice_may_count_twice() -> None:
+    hello = {"role": "user", "content": "Hello, world"}
+    assert encoded_for(23, messages=[hello, hello]) == (False, True)
+    assert encoded_for(24, messages=[hello, hello]) == (False, False)
+
+
+def test_what_is_known_to_be_too_much_needs_no_more_encoding() -> None:
+    counter = TokenCounter()
+    hello = {"role": "user", "content": "Hello, world"}
+    counter.count({"messages": [hello], "system": "Be brief, please."})
+    body = {"messages": [hello, {"role": "user", "content": "Hi"}], "system": "Be brief, please."}
+    request = Request(body, counter=counter)
+    assert request.has_more_tokens_than(6)
+    assert "token_count" not in request.__dict__

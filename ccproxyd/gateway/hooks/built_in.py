@@ -39,12 +39,12 @@ def header_notes(captured: Mapping[str, str], request: Request) -> dict[str, Any
 
 
 def request_facts(request: Request) -> dict[str, Any]:
-    """What a request is like. Its tokens are told if somebody has counted them, not for this."""
+    """What a request is like. Its tokens are told if a rule has asked for them, not for this."""
     return {
         "message_count": request.message_count,
         "has_tools": request.has_tools,
         "stream": request.stream,
-        "token_count": vars(request).get("token_count"),  # where a cached property is kept
+        "token_count": request.asked_token_count,
     }
 
 

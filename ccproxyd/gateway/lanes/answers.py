@@ -168,7 +168,7 @@ async def pass_on(answer: Answer, exchange: Exchange, report: Report, source: st
 
 
 async def _stream(answer: Answer, exchange: Exchange, report: Report, source: str) -> None:
-    reader = _reader_of(answer)
+    reader = _InPassing(_reader_of(answer))
     try:
         await _relay(answer, exchange, reader.feed)
     except (HungUpError, TimeoutError) as error:
@@ -192,6 +192,34 @@ async def _relay(answer: Answer, exchange: Exchange, feed: Callable[[bytes], Non
         piece = await incoming.read(loop.time() + answer.idle_seconds)
     await exchange.write(piece, more=False)
     feed(piece)
+
+
+class _InPassing:
+    """A reader that gets a piece when the client has got it, in the loop's next turn."""
+
+    def __init__(self, reader: StreamUsage | _JSONUsage | _Unread) -> None:
+        self._reader = reader
+        self._pieces: list[bytes] = []
+
+    def feed(self, piece: bytes) -> None:
+        if not self._pieces:
+            asyncio.get_running_loop().call_soon(self._read)
+        self._pieces.append(piece)
+
+    def _read(self) -> None:
+        pieces, self._pieces = self._pieces, []
+        for piece in pieces:
+            self._reader.feed(piece)
+
+    @property
+    def usage(self) -> Usage:
+        self._read()
+        return self._reader.usage
+
+    @property
+    def has_failed(self) -> bool:
+        self._read()
+        return self._reader.has_failed
 
 
 class _Unread:
