@@ -45,19 +45,13 @@ from ccproxyd.telemetry.logs import LogFile, Logger
 from ccproxyd.telemetry.prices import PriceList
 from ccproxyd.telemetry.stats import Stats
 from ccproxyd.telemetry.usage import Usage
+from scripts.bench.contestants import switched
 from tests.support.shapes import headers, long_conversation, main_body
 
 LIMIT_MS: Final = 0.1
 RUNS: Final = 3
 AT_ONCE: Final = 10
 """Requests before it is the others' turn."""
-SWITCHES: Final = (
-    "enable_pre_api_call",
-    "enable_post_api_call",
-    "enable_routing_analysis",
-    "enable_cost_tracking",
-    "enable_moderation",
-)
 MODELS: Final = [
     {
         "model_name": "default",
@@ -110,7 +104,7 @@ class Way:
 
 def config(directory: Path, *, on: bool) -> Loaded:
     directory.mkdir()
-    ours = {"ccproxy": {"logging": dict.fromkeys(SWITCHES, on)}}
+    ours = {"ccproxy": {"logging": switched(on)}}
     (directory / "ccproxy.yaml").write_text(yaml.safe_dump(ours))
     (directory / "config.yaml").write_text(yaml.safe_dump({"model_list": MODELS}))
     return load(directory, {})

@@ -73,5 +73,4 @@ class Hearing:
         self._tell(self.records.priced(message, self.settings().logging))
 
     def _tell(self, records: Iterable[Record]) -> None:
-        for record in records:
-            self.log(record.level, record.event, **record.facts)
+        self.log.tell((record.level, record.event, record.facts) for record in records)

@@ -22,7 +22,7 @@ import stat
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -35,6 +35,7 @@ from ccproxyd.telemetry.plain import one_line, shown
 from ccproxyd.telemetry.redact import redact, redact_known
 
 LEVELS: Final = ("debug", "info", "warning", "error", "critical")
+_RANKS: Final = {level: rank for rank, level in enumerate(LEVELS)}
 FILE_BYTES: Final = 10_000_000
 OLD_FILES: Final = 3
 
@@ -43,6 +44,8 @@ _RECORDS: Final = "ccproxy_"
 _TEXTS: Final = ("because", "trace")
 
 Clock = Callable[[], datetime.datetime]
+Told = tuple[str, str, Mapping[str, Any]]
+"""A record: its level, its event, its facts."""
 Draw = Callable[[datetime.datetime, str, str, Mapping[str, Any]], str]
 
 
@@ -76,18 +79,27 @@ class Logger:
         return _rank(level) >= _rank(self.level)
 
     def __call__(self, level: str, event: str, /, **facts: Any) -> None:
-        if not self.tells(level):
+        self.tell([(level, event, facts)])
+
+    def tell(self, records: Iterable[Told]) -> None:
+        """Several records at once: a write costs as much as all else that is done for one."""
+        lines = [self._line(*record) for record in records if self.tells(record[0])]
+        if not lines:
             return
-        render = as_json if self.machine else self.draw or as_text
-        if not event.startswith(_RECORDS):
-            event = redact_known(event)
-            facts |= {name: redact_known(str(facts[name])) for name in _TEXTS if facts.get(name)}
         try:
-            self.stream.write(render(self.clock(), level, event, facts) + "\n")
+            self.stream.write("".join(lines))
             self.stream.flush()
         except (OSError, ValueError):
             # A log that cannot be written (a closed terminal, a full disk) must not end the daemon.
             return
+
+    def _line(self, level: str, event: str, facts: Mapping[str, Any]) -> str:
+        render = as_json if self.machine else self.draw or as_text
+        if not event.startswith(_RECORDS):
+            event = redact_known(event)
+            free = {name: redact_known(str(facts[name])) for name in _TEXTS if facts.get(name)}
+            facts = {**facts, **free}
+        return render(self.clock(), level, event, facts) + "\n"
 
 
 def logger_for(stream: Stream, *, debug: bool = False) -> Logger:
@@ -137,7 +149,7 @@ class LogFile:
     def _with_room_for(self, size: int) -> int:
         """The descriptor of a file that so much may be added to."""
         try:
-            found = self.path.stat()
+            found = os.stat(self.path)  # noqa: PTH116 - half the time of a Path's
             is_full = stat.S_ISREG(found.st_mode) and 0 < found.st_size > self.limit - size
         except FileNotFoundError:
             self.close()
@@ -231,10 +243,9 @@ def as_json(when: datetime.datetime, level: str, event: str, facts: Mapping[str,
     >>> as_json(when, "info", "ready", {"port": 4000, "error": None})
     '{"time":"2026-01-02T03:04:05.000Z","level":"info","event":"ready","port":4000}'
     """
-    record: dict[str, Any] = {"time": _timestamp(when), "level": level, "event": event}
-    for name, value in facts.items():
-        if value is not None:
-            record.setdefault(name, value)
+    head: dict[str, Any] = {"time": _timestamp(when), "level": level, "event": event}
+    known = {name: value for name, value in facts.items() if value is not None}
+    record = {**head, **known, **head}  # in the first place, and with the last word
     try:
         return _dumped(record)
     except TypeError:
@@ -280,4 +291,4 @@ def _clean(value: Any) -> str:
 
 
 def _rank(level: str) -> int:
-    return LEVELS.index(level) if level in LEVELS else LEVELS.index("info")
+    return _RANKS.get(level, _RANKS["info"])

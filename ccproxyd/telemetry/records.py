@@ -169,8 +169,9 @@ class Records:
             self._fields = {kind.event: kind.names(switches) for kind in KINDS}
         for kind in kinds:
             if self.tells(kind.level):
-                told = {name: facts.get(name) for name in self._fields[kind.event]}
-                yield Record(kind.level, kind.event, told)
+                names = self._fields[kind.event]
+                told = zip(names, map(facts.get, names), strict=True)
+                yield Record(kind.level, kind.event, dict(told))
 
     def _asked(self, message: Message) -> dict[str, Any]:
         """The facts of a request, those that a client may choose made harmless."""

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
-from attrs import frozen
+from attrs import fields, frozen
 
+from ccproxyd.config.settings import Logging
 from scripts.bench.bodies import MODEL, SWAPPED
 
 KEY: Final = "sk-bench"
+SWITCHES: Final = tuple(one.name for one in fields(Logging))
 LABELS: Final = ("default", "token_count", "background", "think", "web_search")
 
 _ROOT: Final = Path(__file__).parents[2]
@@ -67,13 +69,21 @@ def litellm(name: str, title: str, *, workers: int) -> Contestant:
 def own_contestants() -> tuple[Contestant, ...]:
     """Those that need no more than this project's own packages."""
     off = {"direct": "off"}
+    lazy = {"lazy": True}
     return (
         litellm("litellm", "LiteLLM", workers=1),
         litellm("litellm-2", "LiteLLM, 2 workers", workers=2),
         ours("lane", "ccproxyd, LiteLLM's lane", lanes=off),
         ours("lane-2", "ccproxyd, LiteLLM's lane, 2 workers", lanes=off, workers={"count": 2}),
         ours("direct", "ccproxyd, direct lane", lanes={"direct": "auto"}),
+        ours("told", "ccproxyd, every record", workers=lazy, logging=switched(True), debug=True),
+        ours("untold", "ccproxyd, no records", workers=lazy, logging=switched(False)),
     )
+
+
+def switched(on: bool) -> dict[str, bool]:
+    """The records of a request's life, all or none."""
+    return dict.fromkeys(SWITCHES, on)
 
 
 def code_router(program: Path) -> Contestant:

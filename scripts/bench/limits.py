@@ -266,6 +266,7 @@ LIMITS: Final = (
     little_more("lane-2", "litellm-2", p50, "1 KB", 0.1, stream=False, rate=100),
     little_more("lane-2", "litellm-2", p99, "1 KB", 0.2, stream=False, rate=100),
     little_more("lane-2", "litellm-2", p99, "1 KB", 0.2, rate=40),
+    little_more("told", "untold", p50, "1 KB", 0.01, clients=1),
     decides("next turn, median", "the next turn of 500 KB, median"),
     decides("next turn, p99", "the next turn of 500 KB, p99"),
     decides("on the loop", "the loop's block at a first turn"),

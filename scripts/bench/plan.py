@@ -14,12 +14,16 @@ from attrs import frozen
 
 SOLO: Final = ("provider", "litellm", "lane", "direct", "ccr", "claude-ccproxy")
 """One of each sort, with one worker where there are workers."""
+RECORDS: Final = ("told", "untold")
+"""What the records of a request's life cost: all of them, and none."""
 PAIRS: Final = ("litellm-2", "lane-2")
 AT_A_RATE: Final = ("provider", *PAIRS, "direct", "ccr", "claude-ccproxy")
 DIRECT_AT_A_RATE: Final = ("provider", "direct", "ccr")
 CHANGING: Final = ("provider", "litellm", "lane", "direct", "ccr")
 WEIGHED: Final = ("provider", "litellm", "lane-2", "direct", "ccr", "claude-ccproxy")
 FEW: Final = ("provider", "litellm", "lane", "direct")
+ONE_CLIENTS: Final = ("1 KB", True, 1)
+MANY_CLIENTS: Final = ("1 KB", True, 8)
 
 
 @frozen
@@ -121,16 +125,19 @@ def _full() -> Plan:
 
 
 def _who(body: str, stream: bool, clients: int) -> tuple[str, ...]:
-    """What a second worker is good for shows in one situation as well as in all."""
-    return (*SOLO, *PAIRS) if (body, stream, clients) == ("1 KB", True, 8) else SOLO
+    """What a second worker is good for, or a record costs, shows in one situation as in all."""
+    more = {ONE_CLIENTS: RECORDS, MANY_CLIENTS: PAIRS}
+    return (*SOLO, *more.get((body, stream, clients), ()))
 
 
 def _quick() -> Plan:
     """What a regression would show in."""
     streamed = tuple(
-        Cell(body, True, FEW, clients=clients) for body in ("1 KB", "116 KB") for clients in (1, 8)
+        Cell(body, True, FEW, clients=clients)
+        for body, clients in (("1 KB", 8), ("116 KB", 1), ("116 KB", 8))
     )
-    cells = (Cell("1 KB", False, FEW, clients=1), *streamed)
+    records = Cell("1 KB", True, (*FEW, *RECORDS), clients=1)
+    cells = (Cell("1 KB", False, FEW, clients=1), records, *streamed)
     return Plan("quick", cells, rounds=5, seconds=0.8, rate_seconds=0.0)
 
 

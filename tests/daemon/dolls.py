@@ -15,7 +15,7 @@ from __future__ import annotations
 import shutil
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -36,6 +36,7 @@ from ccproxyd.errors import CcproxydError, ConfigError
 from ccproxyd.notify import Notifier
 from ccproxyd.paths import Directories, make_private
 from ccproxyd.supervision.supervisor import Supervised
+from ccproxyd.telemetry.logs import Told
 from tests.supervision.children import PATIENCE, command
 
 GATEWAY: Final = """
@@ -249,6 +250,10 @@ class Ear:
 
     def __call__(self, level: str, event: str, /, **facts: Any) -> None:
         self.street.log(level, event, **facts)
+
+    def tell(self, records: Iterable[Told]) -> None:
+        for level, event, facts in records:
+            self(level, event, **facts)
 
     def tells(self, _level: str) -> bool:
         return True

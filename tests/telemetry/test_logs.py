@@ -135,6 +135,21 @@ def test_a_logger_speaks_from_its_level_upwards(threshold: str, heard: int) -> N
     assert stream.getvalue().count("\n") == heard
 
 
+def test_several_records_are_one_write_and_a_line_each() -> None:
+    written: list[str] = []
+
+    class Stream(io.StringIO):
+        def write(self, text: str, /) -> int:
+            written.append(text)
+            return len(text)
+
+    log = Logger(Stream(), machine=True)
+    log.tell([("info", "one", {"a": 1}), ("debug", "two", {}), ("error", "three", {})])
+    log.tell([("debug", "four", {})])
+    [text] = written
+    assert [json.loads(line)["event"] for line in text.splitlines()] == ["one", "three"]
+
+
 def test_a_level_that_nobody_knows_is_like_info() -> None:
     stream = io.StringIO()
     Logger(stream, machine=True, level="warning")("notice", "x")

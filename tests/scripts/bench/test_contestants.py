@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from attrs import asdict, evolve
 
 from ccproxyd.config.lanes import lanes_of
 from ccproxyd.config.load import Loaded, load
@@ -55,7 +56,19 @@ def test_ours_have_the_sample_config_on_the_port_of_the_launch(name: str, launch
     assert settings.workers.count == (2 if name == "lane-2" else 1)
 
 
-@pytest.mark.parametrize("contestant", [OWN["direct"], LAZY], ids=["direct", "lazy"])
+def test_a_pair_differs_in_its_records_alone(launch: Launch) -> None:
+    told, untold = (loaded(OWN[name], launch).settings for name in ("told", "untold"))
+    assert (told.debug, untold.debug) == (True, False)
+    assert set(asdict(told.logging).values()) == {True}
+    assert set(asdict(untold.logging).values()) == {False}
+    assert evolve(told, debug=False, logging=untold.logging, warnings=()) == untold
+
+
+@pytest.mark.parametrize(
+    "contestant",
+    [OWN["direct"], OWN["told"], OWN["untold"], LAZY],
+    ids=["direct", "told", "untold", "lazy"],
+)
 def test_in_the_direct_lane_nothing_needs_litellm(contestant: Contestant, launch: Launch) -> None:
     assert set(lanes(contestant, launch).values()) == {"direct"}
 
