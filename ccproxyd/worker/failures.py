@@ -6,6 +6,10 @@ classes, with advice on LiteLLM's settings behind it. But the chain of those exc
 provider's own answer, or in the connection that broke. So LiteLLM's hook for failures, which
 `handler` has, keeps what is found there (`note`), and `answering` answers with it.
 
+A stream can break between its head and all the rest, or together with its first words: of those
+LiteLLM's client loses what it has not handed on. LiteLLM makes a status of it, as of a provider
+that never answered; but clients act differently on a stream that is cut, so the two are told apart.
+
 LiteLLM's own refusals, and the errors that it writes into a stream, have no such chain. Of these
 only the words are cleared (`plain`).
 """
@@ -18,6 +22,8 @@ from collections.abc import Collection, Iterator
 from contextvars import ContextVar
 from typing import Any, Final
 
+import aiohttp
+import attrs
 import httpx
 import orjson
 from attrs import define, frozen
@@ -28,6 +34,8 @@ PROVIDER: Final = b"provider"
 """The answer is the provider's own, byte for byte."""
 OURS: Final = b"ours"
 """The provider did not answer, or was not asked: the body is a `ProxyError`'s."""
+CUT: Final = b"cut"
+"""The stream that was asked for had begun when it broke; the body is a `ProxyError`'s."""
 
 _NOT_PASSED: Final = frozenset(
     "connection content-encoding content-length date keep-alive proxy-authenticate server "
@@ -36,6 +44,8 @@ _NOT_PASSED: Final = frozenset(
 _JSON: Final = (b"content-type", b"application/json")
 _LONGEST_CHAIN: Final = 20
 _NOT_IN_TIME: Final = "the provider did not answer in time"
+_INCOMPLETE: Final = "without sending complete message body"
+"""What httpx says of an answer that has a head; LiteLLM can be told to use it without aiohttp."""
 
 _CLASSES: Final = re.compile(
     r"(litellm\.\w+: |[A-Z]\w*(Error|Exception|Timeout): |Timeout Error: |\w+(Exception|Error) - )+"
@@ -68,7 +78,7 @@ Headers = Collection[tuple[bytes, bytes]]
 
 @frozen
 class Failure:
-    """The answer that the client should have; `source` is `PROVIDER` or `OURS`."""
+    """The answer that the client should have; `source` is `PROVIDER`, `OURS` or `CUT`."""
 
     status: int
     headers: tuple[tuple[bytes, bytes], ...]
@@ -86,16 +96,21 @@ class Slot:
 current: ContextVar[Slot | None] = ContextVar("ccproxyd_failure", default=None)
 
 
-def note(error: BaseException) -> None:
+def note(error: BaseException, *, streams: bool) -> None:
     """Keep what this exception is really about, for the request that it ended."""
     slot = current.get()
     if slot is not None:
-        slot.failure = find(error)
+        slot.failure = find(error, streams=streams)
 
 
-def find(error: BaseException) -> Failure | None:
-    """The nearest failure of a provider, or of the way there, that an exception comes from."""
-    return next(filter(None, map(_failure, _chain(error))), None)
+def find(error: BaseException, *, streams: bool = False) -> Failure | None:
+    """The nearest failure of a provider, or of the way there, that an exception comes from.
+
+    Args:
+        streams: the client has asked for a stream.
+    """
+    found = (_failure(one, streams=streams) for one in _chain(error))
+    return next(filter(None, found), None)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -107,14 +122,20 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _failure(error: BaseException) -> Failure | None:
+def _failure(error: BaseException, *, streams: bool) -> Failure | None:
     if isinstance(error, httpx.HTTPStatusError) and error.response.status_code >= 400:
         return _told_by_provider(error.response)
     if isinstance(error, httpx.TimeoutException):
         return ours(UpstreamTimeout(_NOT_IN_TIME))
     if isinstance(error, httpx.TransportError):
-        return _unreached(type(error.__cause__ or error).__name__)
+        unreached = _unreached(type(error.__cause__ or error).__name__)
+        return attrs.evolve(unreached, source=CUT) if streams and _had_begun(error) else unreached
     return None
+
+
+def _had_begun(error: httpx.TransportError) -> bool:
+    """Whether the head of an answer was there, and it was the body that broke."""
+    return isinstance(error.__cause__, aiohttp.ClientPayloadError) or _INCOMPLETE in str(error)
 
 
 def _told_by_provider(response: httpx.Response) -> Failure:
@@ -233,7 +254,7 @@ def _cleared_event(event: dict[str, Any], slot: Slot) -> dict[str, Any]:
 
 def _how_it_broke(said: str, slot: Slot) -> ProxyError | None:
     """What became of the connection, if that was it and not the provider's own word."""
-    known = slot.failure if slot.failure and slot.failure.source == OURS else None
+    known = slot.failure if slot.failure and slot.failure.source != PROVIDER else None
     if _says(said, _STALLED) or (known and known.status == UpstreamTimeout.code):
         return UpstreamTimeout("the answer stopped coming")
     if _says(said, _BROKEN) or known:

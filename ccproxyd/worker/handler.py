@@ -137,13 +137,13 @@ class CCProxyHandler(CustomLogger):  # type: ignore[misc]
 
     async def async_post_call_failure_hook(
         self,
-        request_data: dict[str, Any],  # noqa: ARG002
+        request_data: dict[str, Any],
         original_exception: Exception,
         user_api_key_dict: Any,  # noqa: ARG002
         traceback_str: str | None = None,  # noqa: ARG002
     ) -> None:
         """Keep what the provider said, which LiteLLM's answer would not."""
-        failures.note(original_exception)
+        failures.note(original_exception, streams=request_data.get("stream") is True)
 
     async def async_log_success_event(
         self,

@@ -5,7 +5,7 @@ import orjson
 import pytest
 
 from ccproxyd.worker.answering import Answering, shown
-from ccproxyd.worker.failures import PROVIDER, Failure, Slot, find
+from ccproxyd.worker.failures import CUT, PROVIDER, Failure, Slot, find
 
 pytestmark = pytest.mark.anyio
 
@@ -41,6 +41,13 @@ async def test_a_failure_is_the_one_that_the_hook_has_found():
         b"x-ccproxy-failure": b"provider",
         b"content-length": b"17",
     }
+
+
+async def test_a_stream_that_broke_before_litellm_began_one_is_told_as_that():
+    """What the client gets of it is the gateway's to say; a status alone would not tell it."""
+    cut = Failure(502, (), b'{"error": {}}', CUT)
+    status, headers, pieces = await sent(500, b"litellm.Error", slot=Slot(cut))
+    assert (status, headers[b"x-ccproxy-failure"], pieces) == (502, b"cut", [cut.body])
 
 
 async def test_litellms_own_refusal_is_told_whole_as_ours():

@@ -17,7 +17,8 @@ import pytest
 from starlette.routing import Match
 
 from ccproxyd.worker import environment
-from ccproxyd.worker.failures import PROVIDER, find
+from ccproxyd.worker.failures import CUT, OURS, PROVIDER, find
+from tests.support.provider import MockProvider
 
 CL100K = "9b5ad71b2ce5302211f9c61530b329a4922fc6a4"
 """By which tiktoken knows the file."""
@@ -317,6 +318,26 @@ def test_a_providers_answer_stands_in_the_exception_that_litellm_makes_of_it(lit
     found = find(MaskedHTTPStatusError(httpx.HTTPStatusError("", request=request, response=answer)))
     assert (found.status, found.body, found.source) == (529, b"{}", PROVIDER)
     assert (b"retry-after", b"7") in found.headers
+
+
+@pytest.mark.parametrize(("directive", "source"), [("cut=0", CUT), ("reset", OURS)])
+async def test_litellms_client_tells_a_stream_that_breaks_from_one_that_never_began(
+    litellm, directive, source
+):
+    from litellm.llms.custom_httpx.http_handler import get_async_httpx_client
+
+    client = get_async_httpx_client(llm_provider=litellm.LlmProviders.ANTHROPIC)
+    said = [{"role": "user", "content": f"@@{directive}@@"}]
+    body = {"model": "m", "stream": True, "messages": said}
+
+    async def read(url):
+        answer = await client.post(f"{url}/v1/messages", json=body, stream=True)
+        await answer.aread()
+
+    async with MockProvider() as provider:
+        with pytest.raises(httpx.TransportError) as broken:
+            await read(provider.url)
+    assert find(broken.value, streams=True).source == source
 
 
 def test_litellm_keeps_the_headers_of_a_providers_answer(doors, litellm):

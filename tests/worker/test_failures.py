@@ -1,11 +1,22 @@
 """What a failure is about, out of exceptions and of LiteLLM's words."""
 
+import aiohttp
 import httpx
 import orjson
 import pytest
 
 from ccproxyd.worker import failures
-from ccproxyd.worker.failures import OURS, PROVIDER, Slot, cleared, find, note, of_litellm, plain
+from ccproxyd.worker.failures import (
+    CUT,
+    OURS,
+    PROVIDER,
+    Slot,
+    cleared,
+    find,
+    note,
+    of_litellm,
+    plain,
+)
 
 SAID = b'{"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}'
 
@@ -26,6 +37,13 @@ def wrapped(error, *, times=3):
                 raise RuntimeError(f"layer {number}")  # noqa: B904 - as LiteLLM does
         except RuntimeError as outer:
             error = outer
+    return error
+
+
+def unfinished():
+    """The body of an answer broke, as LiteLLM's client tells it."""
+    error = httpx.ReadError("private")
+    error.__cause__ = aiohttp.ClientPayloadError("private")
     return error
 
 
@@ -75,6 +93,31 @@ def test_a_provider_that_did_not_answer_is_told_in_our_words(error, status, kind
     assert b"private" not in found.body
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        unfinished(),
+        httpx.RemoteProtocolError(
+            "peer closed connection without sending complete message body (incomplete chunked read)"
+        ),
+    ],
+    ids=["aiohttp", "httpx"],
+)
+def test_a_stream_that_breaks_after_its_head_is_no_provider_that_did_not_answer(error):
+    found = find(wrapped(error), streams=True)
+    assert (found.status, found.source, said_by(found)["type"]) == (502, CUT, "ProxyError")
+    assert b"private" not in found.body
+    assert find(wrapped(error)).source == OURS  # there was no stream to be cut
+
+
+def test_a_provider_that_hangs_up_without_a_word_has_begun_no_stream():
+    error = httpx.ReadError("private")
+    error.__cause__ = aiohttp.ServerDisconnectedError()
+    assert find(wrapped(error), streams=True).source == OURS
+    assert find(httpx.ConnectError("private"), streams=True).source == OURS
+    assert find(httpx.ReadTimeout("private"), streams=True).source == OURS
+
+
 def test_an_answer_that_was_never_read_has_no_body():
     request = httpx.Request("POST", "http://provider/")
     unread = httpx.Response(500, stream=httpx.ByteStream(b"gone"), request=request)
@@ -96,10 +139,10 @@ def test_a_chain_that_ends_in_itself_ends():
 
 
 def test_it_is_kept_for_the_request_alone():
-    note(refused())  # outside of any request there is nobody to keep it for
+    note(refused(), streams=True)  # outside of any request there is nobody to keep it for
     slot = Slot()
     token = failures.current.set(slot)
-    note(refused(429))
+    note(refused(429), streams=False)
     failures.current.reset(token)
     assert slot.failure.status == 429
 
@@ -212,9 +255,10 @@ def test_an_error_event_says_what_the_provider_said(piece):
 
 def test_a_connection_that_broke_is_told_in_our_words():
     event = b'event: error\ndata: {"type": "error", "error": {"type": "a", "message": "any"}}\n\n'
-    slot = Slot(find(httpx.ReadError("private")))
     cut = {"type": "api_error", "message": "the answer was cut: the provider went away"}
-    assert orjson.loads(cleared(event, slot)[19:]) == {"type": "error", "error": cut}
+    for failure in (find(httpx.ReadError("private")), find(unfinished(), streams=True)):
+        said = cleared(event, Slot(failure))[19:]
+        assert orjson.loads(said) == {"type": "error", "error": cut}
     slot = Slot(find(httpx.ReadTimeout("private")))
     stalled = {"type": "timeout_error", "message": "the answer stopped coming"}
     assert orjson.loads(cleared(event, slot)[19:]) == {"type": "error", "error": stalled}

@@ -5,11 +5,12 @@ import inspect
 import json
 from types import SimpleNamespace
 
+import aiohttp
 import httpx
 import pytest
 
 from ccproxyd.worker import failures, verdict
-from ccproxyd.worker.failures import Slot
+from ccproxyd.worker.failures import CUT, OURS, Slot
 from ccproxyd.worker.verdict import Verdict
 
 pytestmark = pytest.mark.anyio
@@ -260,6 +261,20 @@ async def test_a_failure_is_kept_for_the_request_that_it_ended(make):
     finally:
         failures.current.reset(token)
     assert slot.failure.status == 502
+
+
+@pytest.mark.parametrize(("asked", "source"), [({"stream": True}, CUT), ({}, OURS)])
+async def test_a_stream_that_was_asked_for_can_be_cut(make, asked, source):
+    slot, error = Slot(), httpx.ReadError("private")
+    error.__cause__ = aiohttp.ClientPayloadError("private")
+    token = failures.current.set(slot)
+    try:
+        await make().async_post_call_failure_hook(
+            request_data=asked, original_exception=error, user_api_key_dict=None
+        )
+    finally:
+        failures.current.reset(token)
+    assert slot.failure.source == source
 
 
 # -- the deployment

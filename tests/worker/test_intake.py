@@ -119,7 +119,7 @@ async def test_a_failure_that_is_found_inside_is_the_answer():
     sent = []
 
     async def failing(scope, receive, send):
-        failures.note(httpx.ReadTimeout("private"))
+        failures.note(httpx.ReadTimeout("private"), streams=False)
         await send({"type": "http.response.start", "status": 500, "headers": []})
         await send({"type": "http.response.body", "body": b"litellm.Timeout"})
 
@@ -128,5 +128,5 @@ async def test_a_failure_that_is_found_inside_is_the_answer():
 
     await Intake(failing, secret="s3cret", state={})(request(decision()), None, send)
     assert [message.get("status") for message in sent] == [504, None]
-    failures.note(httpx.ReadTimeout("of nobody"))
+    failures.note(httpx.ReadTimeout("of nobody"), streams=False)
     assert failures.current.get() is None

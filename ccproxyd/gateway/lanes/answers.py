@@ -5,7 +5,9 @@ still turn elsewhere until there is something to show; and an answer of known, m
 taken whole before it is passed on.
 
 A stream that is cut later ends as a failure that the client can see: an error frame, then a
-transfer that is visibly incomplete, so that nobody takes half an answer for a whole one.
+transfer that is visibly incomplete, so that nobody takes half an answer for a whole one. So does
+one of which the head alone has come (`BrokenOff`): a status would be another answer than the
+provider's, and Claude Code would repeat itself, while it asks without a stream when one breaks.
 
 A provider that refuses a key of ours is our fault, not the client's: relayed as it is, a 401 would
 have the client ask its user to log in, or try again for a minute and a half.
@@ -20,7 +22,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final, Protocol
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from ccproxyd.config.settings import Timeouts
 from ccproxyd.errors import ProxyError, UpstreamTimeout
@@ -64,9 +66,32 @@ class Incoming(Protocol):
         """Keep the connection for another request, if nothing of this one is left on it."""
 
 
+_LENGTH: Final = b"content-length"
+_A_STREAM: Final = b"text/event-stream"
+
+
+@define
+class BrokenOff:
+    """An answer that has come to its end too early."""
+
+    status: int
+    headers: Pairs
+    at_end: bool = False
+
+    async def read(self, deadline: float) -> bytes:  # noqa: ARG002
+        """
+        Raises:
+            HungUpError: in any case.
+        """
+        raise HungUpError
+
+    def let_go(self) -> None:
+        """There is no connection any more."""
+
+
 @frozen
 class Answer:
-    """An answer of which at least the first piece is there."""
+    """An answer of which at least the first piece is there, or a stream that has broken before."""
 
     status: int
     headers: Pairs
@@ -123,9 +148,9 @@ async def opened(incoming: Incoming, timeouts: Timeouts) -> Answer:
         HungUpError, TimeoutError: neither came.
     """
     said = dict(incoming.headers)
-    length = said.get(b"content-length", b"")
+    length = said.get(_LENGTH, b"")
     whole = length.isdigit() and int(length) <= WHOLE_BYTES
-    kind = said.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    kind = _kind(incoming.headers)
     deadline = asyncio.get_running_loop().time() + timeouts.first_byte
     first = await incoming.read(deadline)
     while whole and not incoming.at_end:
@@ -136,10 +161,26 @@ async def opened(incoming: Incoming, timeouts: Timeouts) -> Answer:
         first=first,
         rest=incoming,
         whole=whole,
-        streams=kind == b"text/event-stream",
+        streams=kind == _A_STREAM,
         is_json=kind == b"application/json",
         idle_seconds=timeouts.idle,
     )
+
+
+def is_stream(incoming: Incoming) -> bool:
+    """Whether its head promises events."""
+    return incoming.status < 400 and _kind(incoming.headers) == _A_STREAM
+
+
+def broken_off(status: int, headers: Pairs) -> Answer:
+    """The answer that a stream is of which nothing but this head has come."""
+    told = [pair for pair in _returned(headers) if pair[0] != _LENGTH]
+    rest = BrokenOff(status, told)
+    return Answer(status, told, first=b"", rest=rest, whole=False, streams=True)
+
+
+def _kind(headers: Pairs) -> bytes:
+    return dict(headers).get(b"content-type", b"").partition(b";")[0].strip().lower()
 
 
 def _returned(headers: Pairs) -> Pairs:
@@ -155,7 +196,7 @@ async def pass_on(answer: Answer, exchange: Exchange, report: Report, source: st
     report.answering(answer.status)
     if answer.status in BODYLESS:
         # Such an answer may name a length all the same; uvicorn would wait for so much.
-        named = [pair for pair in answer.headers if pair[0] != b"content-length"]
+        named = [pair for pair in answer.headers if pair[0] != _LENGTH]
         await exchange.start(answer.status, named)
         await exchange.end()
         return

@@ -32,8 +32,10 @@ from ccproxyd.gateway.lanes.answers import (
     NOT_SENT,
     Answer,
     Incoming,
+    broken_off,
     check_key,
     in_time,
+    is_stream,
     opened,
     pass_on,
     too_late,
@@ -184,6 +186,8 @@ async def _accepted(incoming: Incoming, errand: Errand) -> Answer:
     try:
         return await opened(incoming, errand.timeouts)
     except _FAILURES as error:
+        if isinstance(error, HungUpError) and is_stream(incoming) and not errand.falls_back:
+            return broken_off(incoming.status, incoming.headers)
         raise _failure(error, errand) from None
 
 

@@ -5,6 +5,7 @@ the one that the client speaks, with its status and headers: `retry-after`, `x-s
 limits, and texts that clients parse. Where LiteLLM translates, the client gets the envelope of its
 own API around the provider's message, and a type that goes with the status. LiteLLM's refusals, and
 what went wrong on the way to a provider, have our own shape as everything else here (`replies`).
+What is no failure to a client of the provider but a stream that breaks off is one here, too.
 
 One text is translated as well. That a conversation is too long for its model Claude Code
 understands by `prompt is too long: N tokens > M maximum` alone, and compacts it then; other
@@ -29,6 +30,7 @@ from ccproxyd.gateway.replies import anthropic_type, error_body
 HEADER: Final = "x-ccproxy-failure"
 OURS: Final = "ours"
 PROVIDERS: Final = "provider"
+CUT: Final = "cut"
 
 _TOO_LONG: Final = "prompt is too long"
 _MAY_BE_TOO_LONG: Final = (400, 413, 422)

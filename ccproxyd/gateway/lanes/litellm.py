@@ -31,6 +31,8 @@ from ccproxyd.gateway.lanes import failures
 from ccproxyd.gateway.lanes.answers import (
     NOT_SENT,
     Answer,
+    BrokenOff,
+    broken_off,
     check_key,
     opened,
     pass_on,
@@ -52,6 +54,8 @@ DECISION_HEADER: Final = "x-ccproxy-decision"
 _HOST: Final = "worker"
 _TIMEOUTS: Final = Timeouts()
 _OF_LITELLM: Final = b"x-litellm-"
+_HEAD_OF_A_STREAM: Final = [(b"content-type", b"text/event-stream; charset=utf-8")]
+"""What is left of the head of one that was cut."""
 
 Log = Callable[..., None]
 
@@ -142,7 +146,8 @@ class LiteLLMLane:
                 report.fallback = fallback
                 exchange.extra += header_pairs([("x-ccproxy-fallback", fallback)])
             answer = truthful(answer, incoming.headers, exchange.dialect)
-            await pass_on(answer, exchange, report, "the worker")
+            source = "the provider" if isinstance(answer.rest, BrokenOff) else "the worker"
+            await pass_on(answer, exchange, report, source)
         finally:
             incoming.let_go()
 
@@ -210,9 +215,11 @@ def truthful(answer: Answer, headers: Pairs, dialect: Dialect) -> Answer:
     """The answer without what is LiteLLM's own, and its failures in the client's shape."""
     shown = [pair for pair in answer.headers if not pair[0].startswith(_OF_LITELLM)]
     answer = attrs.evolve(answer, headers=shown)
-    source = dict(headers).get(failures.HEADER.encode())
-    if source is not None and answer.status >= 400:
-        return failures.presented(answer, source.decode("latin-1"), dialect)
+    source = dict(headers).get(failures.HEADER.encode(), b"").decode("latin-1")
+    if source == failures.CUT:
+        return broken_off(200, _HEAD_OF_A_STREAM)
+    if source and answer.status >= 400:
+        return failures.presented(answer, source, dialect)
     if failures.is_litellms_own(answer):
         return failures.presented(answer, failures.OURS, dialect)
     if failures.begins_with_error(answer):

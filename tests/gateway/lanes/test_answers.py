@@ -6,7 +6,16 @@ from attrs import evolve
 from ccproxyd.config.settings import Timeouts
 from ccproxyd.errors import UpstreamTimeout
 from ccproxyd.gateway.lanes import answers as answers_module
-from ccproxyd.gateway.lanes.answers import Answer, KeyRefusedError, check_key, in_time, pass_on
+from ccproxyd.gateway.lanes.answers import (
+    Answer,
+    BrokenOff,
+    KeyRefusedError,
+    broken_off,
+    check_key,
+    in_time,
+    is_stream,
+    pass_on,
+)
 from ccproxyd.gateway.report import Report
 from tests.gateway.house import Call
 
@@ -90,6 +99,31 @@ async def test_what_is_no_stream_of_events_is_broken_off_without_a_word():
     call, report = await passed_on(answer(b"a", streams=False, error=TimeoutError()))
     assert call.pieces == [b"a"]
     assert (call.complete, report.cut) == (False, True)
+
+
+async def test_a_stream_of_which_the_head_alone_has_come_is_one_that_is_cut():
+    headers = [*HEADERS, (b"request-id", b"r"), (b"content-length", b"9"), (b"server", b"s")]
+    call, report = await passed_on(broken_off(200, headers))
+    assert (call.status, call.complete) == (200, False)
+    names = {name for name, _ in call.answered}
+    assert {"content-type", "request-id"} <= names
+    assert names.isdisjoint({"content-length", "server"})
+    assert call.answer.strip().startswith(b"event: error\n")
+    assert b"the answer was cut: the provider went away" in call.answer
+    assert (report.status, report.cut, report.error) == (200, True, "HungUpError")
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "is_one"),
+    [
+        (200, b"text/event-stream", True),
+        (200, b"Text/Event-Stream; charset=utf-8", True),
+        (200, b"application/json", False),
+        (529, b"text/event-stream", False),
+    ],
+)
+async def test_a_stream_is_known_by_its_head(status, kind, is_one):
+    assert is_stream(BrokenOff(status, [(b"content-type", kind)])) is is_one
 
 
 async def test_a_401_about_a_key_of_ours_is_not_relayed():

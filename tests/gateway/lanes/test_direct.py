@@ -280,6 +280,24 @@ async def test_a_stream_that_the_provider_cuts_ends_visibly(tmp_path):
         assert house.finished()["failed"]
 
 
+async def test_so_does_one_that_it_cuts_before_its_first_word(tmp_path):
+    async with opened(tmp_path) as (house, provider):
+        answer = await asked(house.app, asking("default", stream=True, prompt="@@cut=0@@"))
+        assert (answer.status, answer.complete) == (200, False)
+        assert answer.header("content-type").startswith("text/event-stream")
+        assert answer.header("request-id") == "req_000001"
+        assert b"the provider went away" in answer.answer
+        assert len(provider.requests) == 1
+        finished = house.finished()
+        assert (finished["status"], finished["failed"]) == (200, True)
+
+
+async def test_of_what_is_no_stream_nothing_can_be_cut_before_its_first_word(tmp_path):
+    async with opened(tmp_path) as (house, _provider):
+        answer = await asked(house.app, asking("default", prompt="@@cut=0@@"))
+        assert (answer.status, answer.complete) == (502, True)
+
+
 async def test_a_client_that_leaves_ends_the_providers_work(tmp_path):
     async with opened(tmp_path) as (house, provider):
         request = call(asking("default", stream=True, prompt="@@events=9;hold=3@@"))
@@ -401,12 +419,18 @@ async def test_the_deployments_timeout_holds(tmp_path):
         assert answer.json()["error"]["type"] == "timeout_error"
 
 
-@pytest.mark.parametrize("label", ["rescued", "rescued-too"])
-async def test_what_fails_goes_to_litellm_where_it_has_a_fallback(tmp_path, sockets, label):
+@pytest.mark.parametrize(
+    ("label", "failure"),
+    [("rescued", "status=500"), ("rescued-too", "status=500"), ("rescued-too", "cut=0")],
+)
+async def test_what_fails_goes_to_litellm_where_it_has_a_fallback(
+    tmp_path, sockets, label, failure
+):
     async with ScriptedWorker(sockets / "1.0.sock") as worker:
         worker.default = answers(b'{"from": "litellm"}')
         async with opened(tmp_path, worker.address) as (house, _provider):
-            answer = await asked(house.app, asking(label, prompt="@@status=500@@"))
+            prompt = f"@@{failure};for=y@@"
+            answer = await asked(house.app, asking(label, stream=True, prompt=prompt))
             assert answer.json() == {"from": "litellm"}
             assert answer.header("x-ccproxy-lane") == "litellm"
             assert house.finished()["lane"] == "litellm"

@@ -234,6 +234,23 @@ async def test_a_providers_failure_has_the_clients_shape(sockets):
         assert (call.answer, report.status) == (body, 429)
 
 
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions"])
+async def test_a_stream_of_which_litellm_has_lost_all_is_one_that_is_cut(sockets, path):
+    error = b'{"error": {"message": "hung up", "type": "ProxyError", "code": 502}}'
+    async with opened(sockets) as (lane, worker):
+        worker.default = answers(error, 502, ("x-ccproxy-failure", "cut"))
+        call, report = await lane.carry(Call(path=path))
+        assert len(worker.requests) == 1
+    assert (call.status, call.complete) == (200, False)
+    assert call.header("content-type").startswith("text/event-stream")
+    assert call.header("x-ccproxy-failure") is None
+    assert call.header("content-length") is None
+    [frame] = call.answer.strip().split(b"\n\n")
+    assert frame.startswith(b"event: error\ndata: " if "messages" in path else b"data: ")
+    assert b"the answer was cut: the provider went away" in frame
+    assert (report.cut, report.status, report.resent, report.failed) == (True, 200, 0, True)
+
+
 async def test_what_litellms_framework_refuses_has_the_clients_shape(sockets):
     async with opened(sockets) as (lane, worker):
         worker.default = answers(b'{"detail": "Method Not Allowed"}', 405)

@@ -5,8 +5,8 @@ nothing fails           200, the label's own model answers
 the provider fails      its status, its message and its retry-after, in the client's dialect
 it refuses our key      502: a 401 would be taken for one about the client's key
 it does not answer      504
-it hangs up             before an answer 5xx; in the middle of a stream an error is the last
-                        event, and the transfer breaks off
+it hangs up             before an answer 5xx; once a stream has begun an error is its last event,
+                        and the transfer breaks off
 and the label has a     the fallback's answer; but not once there is something of an answer,
 fallback                nor when the time that a client waits is over
 """

@@ -1,6 +1,7 @@
 """Failures that are no row of the matrix, in the shape that the client's library reads.
 
-Our own code's, the user's, and those that LiteLLM finds before it asks anybody.
+Our own code's, the user's, those that LiteLLM finds before it asks anybody, and the one that no
+answer is left of: a stream that breaks between its head and its first word.
 """
 
 from __future__ import annotations
@@ -179,6 +180,55 @@ def test_moderation_refuses_also_where_it_fails(
     check(answer, path, status, anthropic)
     assert CANARY.encode() not in answer.body
     assert len(provider.requests) == before
+
+
+each_lane = pytest.mark.parametrize("lane", [{}, NEEDS_LITELLM], ids=["direct", "litellm"])
+each_protocol = pytest.mark.parametrize(
+    ("path", "model"), [("/v1/messages", "claude-sonnet-4-5"), ("/v1/chat/completions", "gpt-4o")]
+)
+
+
+@each_lane
+@each_protocol
+def test_a_stream_that_breaks_before_its_first_word_is_a_stream_that_is_cut(
+    client: httpx.Client,
+    provider: RunningProvider,
+    daemon: Daemon,
+    path: str,
+    model: str,
+    lane: dict[str, str],
+) -> None:
+    """Claude Code asks again without a stream then, and would give up on a status."""
+    before = len(provider.requests)
+    body = said("hello @@cut=0@@", path=path, model=model, stream=True)
+    answer = ask(client, path, json=body, headers=KEY | lane)
+    assert (answer.status, answer.is_whole) == (200, False)
+    assert_failure(answer, Failure(DIALECTS[path]), in_stream=True)
+    assert len(provider.requests) == before + 1
+    request_id = answer.headers["x-ccproxy-request-id"]
+    record = daemon.happened("ccproxy_post_api_call", request_id=request_id)
+    assert (record["status"], record["failed"]) == (200, True)
+
+
+@each_lane
+@each_protocol
+def test_what_is_no_stream_and_breaks_has_a_status(
+    client: httpx.Client, path: str, model: str, lane: dict[str, str]
+) -> None:
+    body = said("hello @@cut=0@@", path=path, model=model)
+    check(ask(client, path, json=body, headers=KEY | lane), path, 502, "api_error", "ProxyError")
+
+
+@each_lane
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions"])
+def test_a_label_falls_back_when_its_stream_breaks_before_its_first_word(
+    client: httpx.Client, path: str, lane: dict[str, str]
+) -> None:
+    text = "hello @@cut=0;for=mock-fallback@@"
+    body = said(text, path=path, model="fallback", stream=True)
+    answer = ask(client, path, json=body, headers=KEY | lane)
+    assert (answer.status, answer.text, answer.is_ended) == (200, "mock: ok", True)
+    assert answer.headers["x-ccproxy-fallback"] == "default"
 
 
 @pytest.mark.parametrize(
