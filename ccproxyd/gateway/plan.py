@@ -69,7 +69,11 @@ def plan_route(
     counted = request if counts_tokens(exchange.path) else None
 
     def order() -> Order:
-        body = _body_for_litellm(table, request, raw, decision)
+        if counted is not None:
+            body, betas = _to_be_counted(table, request, raw, decision)
+            order = order_for(exchange, table, body, decision, request_id, notes)
+            return evolve(order, betas=betas)
+        body = _body_for_litellm(request, raw)
         return order_for(exchange, table, body, decision, request_id, notes)
 
     choice = choice_for(table, request, decision)
@@ -79,10 +83,8 @@ def plan_route(
     return Plan(order, errand, counted)
 
 
-def _body_for_litellm(table: Table, request: Request, raw: bytes, decision: Decision) -> bytes:
+def _body_for_litellm(request: Request, raw: bytes) -> bytes:
     """LiteLLM fails on a stream of what cannot stream, which providers just answer."""
-    if counts_tokens(request.path):
-        return _to_be_counted(table, request, raw, decision)
     if request.stream and not kind_of(request.call_type).streams:
         return without(request.body, "stream")
     return raw
@@ -112,15 +114,21 @@ def order_for(
     )
 
 
-def _to_be_counted(table: Table, request: Request, raw: bytes, decision: Decision) -> bytes:
-    """LiteLLM runs no hook on a count, so that label and body must be right when it gets them."""
+def _to_be_counted(
+    table: Table, request: Request, raw: bytes, decision: Decision
+) -> tuple[bytes, tuple[str, ...] | None]:
+    """LiteLLM runs no hook on a count, so that label and body must be right when it gets them.
+
+    So must its betas; None where they stay.
+    """
     body = cast("dict[str, Any]", request.body)
     if takes_anthropics(table.provider_of(decision.label), decision.model):
-        adapted = adapt(body, requested_model=request.requested_model, model=decision.model)
+        adapted = _adapted_to(decision.model, request)
     else:
         adapted = strip_for_others(body, decision.model)
     unchanged = adapted.body is body and decision.label == request.requested_model
-    return raw if unchanged else with_model(adapted.body, decision.label)
+    fitting = raw if unchanged else with_model(adapted.body, decision.label)
+    return fitting, adapted.betas if "betas" in adapted.changes else None
 
 
 def _handed_over(decision: Decision, request_id: str, notes: Mapping[str, Any]) -> dict[str, Any]:
@@ -191,9 +199,14 @@ def _text(value: Any) -> str | None:
 
 
 def _adapted(request: Request, endpoint: Endpoint, model: str) -> Adapted:
-    body = cast("dict[str, Any]", request.body)
     if endpoint.protocol != "anthropic":
-        return Adapted(body)
+        return Adapted(cast("dict[str, Any]", request.body))
+    return _adapted_to(model, request)
+
+
+def _adapted_to(model: str, request: Request) -> Adapted:
+    """The request as a Claude takes it."""
+    body = cast("dict[str, Any]", request.body)
     betas = request.headers.get("anthropic-beta", "")
     return adapt(body, betas, requested_model=request.requested_model, model=model)
 

@@ -4,6 +4,7 @@
     doors         all that we touch of LiteLLM, named; a test for each fails when LiteLLM moves
     verdict       the gateway's decision as it comes with a request, sealed
     intake        the ASGI layer around LiteLLM's app: takes the verdict off, counts
+    carried       what of a client's headers and query is for Anthropic alone
     handler       LiteLLM's callback: applies the verdict, reports the price
     outgoing      what a request becomes for the deployment that LiteLLM has chosen
     failures      what a provider really said, out of LiteLLM's exceptions and words

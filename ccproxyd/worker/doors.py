@@ -31,7 +31,7 @@ from litellm.types.llms.anthropic import AnthropicMessagesRequestOptionalParams
 from litellm.types.utils import CallTypes, all_litellm_params
 from starlette.routing import Match
 
-from ccproxyd.worker import environment
+from ccproxyd.worker import carried, environment
 from ccproxyd.worker.intake import ASGIApp
 
 RELAYED: Final = "pass_through_endpoint"
@@ -280,6 +280,39 @@ def _betas(headers: Mapping[str, Any]) -> list[str]:
 def keep_messages_whole() -> None:
     """From now on LiteLLM sends what a call has as `KEPT`; to be said before the first call."""
     litellm.AnthropicMessagesConfig = _WholeMessages
+
+
+def keep_counts_whole() -> None:
+    """From now on LiteLLM asks Anthropic for a count with what the client has said beside it.
+
+    Its counter for Anthropic, and for an address that speaks its protocol, is one object of its
+    own, which no other provider's counter uses. A LiteLLM that has none asks in its own words.
+    """
+    with suppress(ImportError):
+        from litellm.llms.anthropic.count_tokens import token_counter
+        from litellm.llms.anthropic.count_tokens.handler import AnthropicCountTokensHandler
+
+        class WholeCounts(AnthropicCountTokensHandler):  # type: ignore[misc]
+            def get_anthropic_count_tokens_endpoint(self, api_base: str | None = None) -> str:
+                url: str = super().get_anthropic_count_tokens_endpoint(api_base)
+                along = carried.current.get()
+                return f"{url}?{along.query}" if along and along.query else url
+
+            def get_count_tokens_headers(self, auth_header: Mapping[str, str]) -> dict[str, str]:
+                own: dict[str, str] = super().get_count_tokens_headers(auth_header)
+                along = carried.current.get()
+                return _with_the_clients(own, auth_header, along.headers) if along else own
+
+        token_counter.anthropic_count_tokens_handler = WholeCounts()
+
+
+def _with_the_clients(
+    own: Mapping[str, str], credential: Mapping[str, str], said: Mapping[str, str]
+) -> dict[str, str]:
+    """The headers of a count as the client has sent them; a credential may need a beta itself."""
+    betas = dict.fromkeys((*_betas(said), *_betas(credential)))
+    others = {name: value for name, value in {**own, **said}.items() if name != _BETAS}
+    return {**others, _BETAS: ",".join(betas)} if betas else others
 
 
 def callbacks() -> tuple[Any, ...]:

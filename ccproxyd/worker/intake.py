@@ -2,7 +2,8 @@
 
 LiteLLM copies a request's headers into half a dozen places, and its pass-through routes send them
 on as they came. So none of ours gets that far: this layer removes every `x-ccproxy-*` header and
-keeps what the gateway decided in `verdict.current`.
+keeps what the gateway decided in `verdict.current`. What a count of tokens brings along for
+Anthropic, and LiteLLM would drop, it keeps in `carried.current`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final
 
-from ccproxyd.worker import failures, verdict
+from ccproxyd.worker import carried, failures, verdict
 from ccproxyd.worker.answering import Answering, Message, Send
 from ccproxyd.worker.failures import Headers, Slot
 from ccproxyd.worker.verdict import Verdict
@@ -52,11 +53,13 @@ class Intake:
         self.in_flight += 1
         found, slot = self._verdict(scope["headers"]), Slot()
         token, place = verdict.current.set(found), failures.current.set(slot)
+        along = carried.current.set(carried.with_a_count(scope))
         if scope["type"] == "http":
             send = Answering(send, slot, routed=found is not None)
         try:
             await self._app(self._cleared(scope), receive, send)
         finally:
+            carried.current.reset(along)
             failures.current.reset(place)
             verdict.current.reset(token)
             self.in_flight -= 1

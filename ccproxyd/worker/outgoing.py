@@ -27,21 +27,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 from ccproxyd.config.deployments import KEYS_OF_A_PROVIDER
 from ccproxyd.config.lanes import anthropic_base, is_anthropics_own
 from ccproxyd.routing import Request
 from ccproxyd.routing.adapt import Adapted, adapt, strip_for_others
 from ccproxyd.routing.families import takes_anthropics
-from ccproxyd.worker import doors
+from ccproxyd.worker import carried, doors
 from ccproxyd.worker.doors import Kept
 
 ANTHROPIC: Final = "anthropic"
 _CACHING_BY_KEY: Final = ("azure", "openai")
 
-_CARRIED: Final = ("user-agent", "x-app")
-_CARRIED_PREFIXES: Final = ("anthropic-", "x-claude-", "x-stainless-")
 _BETAS: Final = "anthropic-beta"
 _BY_LITELLM: Final = (_BETAS, "anthropic-version")
 _CREDENTIAL: Final = "authorization"
@@ -123,7 +121,9 @@ def _for_others(call: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any
     stripped = _with_body(call, given, strip_for_others(given, _model_of(call)))
     headers = stripped.get("headers")
     if isinstance(headers, Mapping):
-        stripped["headers"] = {k: v for k, v in headers.items() if not _is_carried(k)}
+        stripped["headers"] = {
+            name: value for name, value in headers.items() if not carried.is_carried(name)
+        }
     session = Request(given, headers=_received_headers(call)).session_id
     if session and provider_of(call) in _CACHING_BY_KEY:
         # So that the turns of a conversation meet one cache; which conversation, nobody can tell.
@@ -151,27 +151,20 @@ def _with_betas(call: dict[str, Any], adapted: Adapted) -> dict[str, Any]:
 
 def _with_what_is_dropped(call: dict[str, Any], adapted: Adapted) -> dict[str, Any]:
     configured = {str(name).lower() for name in call.get("extra_headers") or ()}
-    carried = {
+    along = {
         name: value
         for name, value in _received_headers(call).items()
-        if _is_carried(name) and name not in _BY_LITELLM and name not in configured
+        if carried.is_carried(name) and name not in _BY_LITELLM and name not in configured
     }
     unknown = {k: v for k, v in adapted.body.items() if k not in doors.message_fields()}
-    own = {"custom_llm_provider": ANTHROPIC, "extra_headers": carried}
-    fitted = _with_scoped(call, [*_scoped(call), own] if carried else _scoped(call))
+    own = {"custom_llm_provider": ANTHROPIC, "extra_headers": along}
+    fitted = _with_scoped(call, [*_scoped(call), own] if along else _scoped(call))
     kept = Kept(fields=unknown, query=_query(call), says_stream="stream" in adapted.body)
     return {**fitted, doors.KEPT: kept}
 
 
 def _query(call: Call) -> str:
-    """The one part of it that means something to Anthropic; a key may stand there, too."""
-    asked = urlsplit(str(_received(call).get("url", ""))).query
-    return "beta=true" if ("beta", "true") in parse_qsl(asked) else ""
-
-
-def _is_carried(name: object) -> bool:
-    lower = str(name).lower()
-    return lower in _CARRIED or lower.startswith(_CARRIED_PREFIXES)
+    return carried.query(urlsplit(str(_received(call).get("url", ""))).query)
 
 
 def _received(call: Call) -> Mapping[str, Any]:

@@ -104,6 +104,7 @@ async def _litellm(
     """LiteLLM running on the order's config, our handler among its callbacks just once."""
     callback = _install_handler(order, send)
     doors.keep_messages_whole()
+    doors.keep_counts_whole()
     running = doors.started(order.config)
     with refusing("LiteLLM cannot start"):
         state = await running.__aenter__()

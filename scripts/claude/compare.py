@@ -46,11 +46,6 @@ HEADERS: Final = (
 )
 """What a provider may look at; `accept-encoding`, `host` and the like are each hop's own."""
 
-OWN_COUNTS: Final[Mapping[str, str]] = {
-    "litellm": "LiteLLM asks for a count of tokens with headers of its own"
-}
-"""By world, why the headers of a count are not compared."""
-
 _WIDTH: Final = 90
 _LEAD: Final = 30
 _RANDOM: Final = (
@@ -83,8 +78,6 @@ class Finding:
 def find(case: Case, world: str, alone: Told, here: Told) -> Finding:
     """What differs, each in one line."""
     ours, theirs = asked(alone), asked(here)
-    if world in OWN_COUNTS:
-        ours, theirs = ([_without_own_words(one) for one in side] for side in (ours, theirs))
     found = [] if ours else ["nothing was asked of the provider"]
     found += [*_results(alone, here), *_counts(ours, theirs, case.swaps)]
     if not case.swaps:
@@ -95,11 +88,6 @@ def find(case: Case, world: str, alone: Told, here: Told) -> Finding:
 def asked(told: Told) -> list[Told]:
     """What only a provider can answer; a gateway answers signs of life itself."""
     return [one for one in told["asked"] if one["path"].startswith("/v1/messages")]
-
-
-def _without_own_words(told: Told) -> Told:
-    counts = told["path"].endswith("/count_tokens")
-    return {**told, "headers": {}, "query": ""} if counts else told
 
 
 def _results(alone: Told, here: Told) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from scripts.claude.compare import OWN_COUNTS, Finding
+from scripts.claude.compare import Finding
 
 _MOST: Final = 12
 _TITLES: Final = ("case", "lane", "alone", "here", "same", "")
@@ -20,14 +20,8 @@ def lines(findings: Sequence[Finding]) -> Iterator[str]:
         if finding.differences:
             yield from _details(finding)
     yield ""
-    yield from (f"not compared: {why}" for why in _reasons(findings))
     bad = sum(not finding.is_good for finding in findings)
     yield f"{len(findings)} comparisons, {bad} with a difference that nobody has explained"
-
-
-def _reasons(findings: Sequence[Finding]) -> list[str]:
-    worlds = dict.fromkeys(finding.world for finding in findings)
-    return [OWN_COUNTS[world] for world in worlds if world in OWN_COUNTS]
 
 
 def _row(finding: Finding) -> tuple[str, ...]:

@@ -3,6 +3,7 @@ from typing import Any
 import orjson
 import pytest
 
+from ccproxyd.gateway.lanes.litellm import Order
 from ccproxyd.gateway.plan import (
     Plan,
     choice_for,
@@ -134,21 +135,34 @@ MARKED = [{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephem
 
 def counted(tmp_path: Any, label: str, **more: Any) -> Any:
     """What LiteLLM is asked to count of a request for Opus that goes to a label."""
+    return orjson.loads(order_to_count(tmp_path, label, **more).body)
+
+
+def order_to_count(tmp_path: Any, label: str, *, betas: str = "", **more: Any) -> Order:
     models = MODELS.replace("{model: gemini/pro", "{model: gemini/pro, rpm: 1")
     table = build_table(write_config(tmp_path, "ccproxy: {rules: []}", models))
     raw = orjson.dumps({"model": "claude-opus-4-8", "messages": HI, **more})
-    request = Request(orjson.loads(raw), path=COUNT)
+    request = Request(orjson.loads(raw), headers={"anthropic-beta": betas}, path=COUNT)
     model = table.models.target_of(label).models[0]  # type: ignore[union-attr]
     decision = Decision(label, "r", model.replace("*", "haiku-4-5"), "", "claude-opus-4-8")
     plan = plan_route(Call(path=COUNT, body=raw).exchange(), table, request, raw, decision, "r")
     assert plan.to_count is request
-    return orjson.loads(plan.order().body)
+    return plan.order()
 
 
 def test_what_is_counted_is_what_the_model_would_get(tmp_path: Any) -> None:
     body = counted(tmp_path, "claude-haiku-4-5", thinking=ADAPTIVE, system=MARKED)
     assert (body["model"], body["thinking"]["type"]) == ("claude-haiku-4-5", "enabled")
     assert body["system"] == MARKED
+
+
+def test_it_is_counted_with_the_betas_that_the_model_takes(tmp_path: Any) -> None:
+    """LiteLLM has no hook that could say so."""
+    betas = "claude-code-20250219,mid-conversation-system-2026-04-07"
+    swapped = order_to_count(tmp_path, "claude-haiku-4-5", betas=betas)
+    assert swapped.betas == ("claude-code-20250219",)
+    assert order_to_count(tmp_path, "claude-haiku-4-5", betas="claude-code-20250219").betas is None
+    assert order_to_count(tmp_path, "gemini", betas=betas).betas is None
 
 
 def test_nothing_of_anthropics_own_is_counted_elsewhere(tmp_path: Any) -> None:

@@ -16,7 +16,8 @@ import httpx
 import pytest
 from starlette.routing import Match
 
-from ccproxyd.worker import environment
+from ccproxyd.worker import carried, environment
+from ccproxyd.worker.carried import Carried
 from ccproxyd.worker.failures import CUT, OURS, PROVIDER, find
 from tests.support.provider import MockProvider
 
@@ -286,6 +287,69 @@ async def test_a_beta_that_litellm_adds_goes_where_the_client_says_it_by_another
         api_base="http://x",
     )
     assert sorted(headers["anthropic-beta"].split(",")) == sorted(expected)
+
+
+@pytest.fixture
+def counter(doors, monkeypatch):
+    """LiteLLM's counter for Anthropic, which asks by our door."""
+    from litellm.llms.anthropic.count_tokens import token_counter
+
+    own = token_counter.anthropic_count_tokens_handler
+    monkeypatch.setattr(token_counter, "anthropic_count_tokens_handler", own)
+    doors.keep_counts_whole()
+    return token_counter.AnthropicTokenCounter()
+
+
+async def counted(counter, along, key="sk-ant-of-the-config"):
+    """How the provider is asked for a count."""
+    async with MockProvider() as provider:
+        token = carried.current.set(along)
+        try:
+            found = await counter.count_tokens(
+                "claude-opus-4-8",
+                [{"role": "user", "content": "hi"}],
+                None,
+                {"litellm_params": {"api_base": provider.url, "api_key": key}},
+            )
+        finally:
+            carried.current.reset(token)
+        assert found.total_tokens > 0
+        [asked] = provider.requests
+    assert asked.path == "/v1/messages/count_tokens"
+    return asked
+
+
+async def test_a_count_is_asked_for_as_the_client_has_asked(counter):
+    said = {
+        "anthropic-beta": "one,two",
+        "anthropic-version": "2031-01-01",
+        "user-agent": "claude-cli/2",
+        "x-app": "cli",
+    }
+    asked = await counted(counter, Carried(said, "beta=true"))
+    assert asked.query == "beta=true"
+    assert said.items() <= asked.headers.items()
+    assert asked.headers["x-api-key"] == "sk-ant-of-the-config"
+    assert asked.headers["content-type"] == "application/json"
+    assert asked.fields["model"] == "claude-opus-4-8"
+
+
+async def test_a_count_of_a_client_that_says_no_beta_has_none(counter):
+    asked = await counted(counter, Carried())
+    assert (asked.query, asked.headers.get("anthropic-beta")) == ("", None)
+    assert asked.headers["anthropic-version"] == "2023-06-01"
+
+
+async def test_a_credential_that_needs_a_beta_has_it_beside_the_clients(counter):
+    asked = await counted(counter, Carried({"anthropic-beta": "one"}), key="sk-ant-oat01-x")
+    first, *others = asked.headers["anthropic-beta"].split(",")
+    assert (first, [beta[:6] for beta in others]) == ("one", ["oauth-"])
+    assert asked.headers["authorization"] == "Bearer sk-ant-oat01-x"
+
+
+async def test_a_count_that_nobody_has_asked_us_for_is_in_litellms_words(counter):
+    asked = await counted(counter, None)
+    assert (asked.query, "token-counting" in asked.headers["anthropic-beta"]) == ("", True)
 
 
 def test_our_way_is_as_trusted_as_litellms_own(doors, litellm):

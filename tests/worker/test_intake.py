@@ -6,7 +6,8 @@ import anyio
 import httpx
 import pytest
 
-from ccproxyd.worker import failures, verdict
+from ccproxyd.worker import carried, failures, verdict
+from ccproxyd.worker.carried import Carried
 from ccproxyd.worker.intake import Intake
 from ccproxyd.worker.verdict import Verdict, seal
 
@@ -53,6 +54,20 @@ async def test_a_sealed_verdict_follows_the_request_into_its_tasks():
 async def test_the_next_request_does_not_see_it():
     await look(request(decision()))
     assert (await look(request())).verdicts == [None]
+
+
+async def test_what_a_count_brings_along_is_there_while_it_is_inside():
+    seen = []
+
+    async def app(scope, receive, send):
+        seen.append(carried.current.get())
+
+    intake = Intake(app, secret="s3cret", state={})
+    said = (b"x-app", b"cli"), (b"x-api-key", b"k")
+    await intake(request(*said, path="/v1/messages/count_tokens"), None, None)
+    await intake(request(*said, path="/v1/messages"), None, None)
+    assert seen == [Carried({"x-app": "cli"}), None]
+    assert carried.current.get() is None
 
 
 async def test_no_header_of_ours_goes_further():

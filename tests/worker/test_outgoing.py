@@ -322,6 +322,22 @@ def test_its_headers_and_its_query_arrive_too(asked):
     assert asked("opus", {**shape("simple-01").body, "stream": False}, query="").query == ""
 
 
+def test_so_they_do_with_a_count_on_which_litellm_runs_no_hook(worker, provider):
+    said = {**CLIENT, "anthropic-beta": BETAS, "anthropic-version": "2023-06-01"}
+    sealed = {HEADER: seal(Verdict("opus", "r", OPUS), SECRET)}
+    body = {"model": "opus", "messages": [{"role": "user", "content": "hi"}]}
+    before = len(provider.requests)
+    path = "/v1/messages/count_tokens?beta=true"
+    status, answer = worker.post(path, body, **said, **sealed)
+    assert (status, orjson.loads(answer)["input_tokens"] > 0) == (200, True)
+    [arrived] = provider.requests[before:]
+    assert (arrived.path, arrived.query) == ("/v1/messages/count_tokens", "beta=true")
+    assert said.items() <= arrived.headers.items()
+    assert arrived.headers["x-api-key"] == "a-providers-key"
+    assert not [name for name in arrived.headers if "ccproxy" in name or "litellm" in name]
+    assert arrived.fields == {**body, "model": "claude-opus-4-8"}
+
+
 def test_a_model_that_litellm_has_never_heard_of_keeps_its_thinking(asked):
     body = {**shape("simple-01").body, "model": "claude-wonder-9", "stream": False}
     arrived = asked("wild/claude-wonder-9", body, requested="claude-wonder-9")

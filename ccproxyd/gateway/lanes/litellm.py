@@ -52,6 +52,7 @@ RESENDS: Final = 2
 DECISION_HEADER: Final = "x-ccproxy-decision"
 
 _HOST: Final = "worker"
+_BETAS: Final = "anthropic-beta"
 _TIMEOUTS: Final = Timeouts()
 _OF_LITELLM: Final = b"x-litellm-"
 _HEAD_OF_A_STREAM: Final = [(b"content-type", b"text/event-stream; charset=utf-8")]
@@ -71,6 +72,9 @@ class Order:
     client_keys: bool = False
     """LiteLLM keeps the keys itself: the client's credentials go along, ours does not."""
     timeouts: Timeouts = _TIMEOUTS
+    betas: tuple[str, ...] | None = None
+    """What a swap made of the `anthropic-beta` of a count, on which LiteLLM runs no hook; None
+    where it stays."""
 
     @property
     def label(self) -> str:
@@ -253,12 +257,16 @@ def _headers(exchange: Exchange, order: Order, seat: Seat) -> list[tuple[str, st
     if subscription_token(exchange.headers):
         # LiteLLM would send it wherever the deployment points, in place of a key.
         dropped |= {"authorization"}
+    if order.betas is not None:
+        dropped |= {_BETAS}
     kept = [
         (text, value.decode("latin-1"))
         for name, value in exchange.header_pairs
         if (text := name.decode("latin-1").lower()) not in dropped
         and not text.startswith(("x-ccproxy-", "sec-websocket-"))
     ]
+    if order.betas:
+        kept.append((_BETAS, ",".join(order.betas)))
     if not order.client_keys:
         kept.append((_key_header(exchange), f"Bearer {seat.address.key}"))
     if order.token and _is_subscription(order.token):

@@ -92,6 +92,15 @@ async def test_a_request_arrives_as_it_came(sockets):
     assert request.header("host") == "worker"
 
 
+@pytest.mark.parametrize(("betas", "arrived"), [(None, "one,two"), (("two",), "two"), ((), None)])
+async def test_the_betas_of_a_count_are_those_that_its_model_takes(sockets, betas, arrived):
+    call = Call(path="/v1/messages/count_tokens", headers={"Anthropic-Beta": "one,two"})
+    async with opened(sockets) as (lane, worker):
+        await lane.carry(call, Order(body=b"", decision=DECISION, betas=betas))
+    [request] = worker.requests
+    assert request.header("anthropic-beta") == arrived
+
+
 async def test_the_decision_goes_along_under_the_generations_seal(sockets):
     async with opened(sockets) as (lane, worker):
         await lane.carry()
