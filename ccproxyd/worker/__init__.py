@@ -5,6 +5,7 @@
     verdict       the gateway's decision as it comes with a request, sealed
     intake        the ASGI layer around LiteLLM's app: takes the verdict off, counts
     carried       what of a client's headers and query is for Anthropic alone
+    abandoned     a call whose client has gone is ended, where LiteLLM would go on with it
     handler       LiteLLM's callback: applies the verdict, reports the price
     outgoing      what a request becomes for the deployment that LiteLLM has chosen
     failures      what a provider really said, out of LiteLLM's exceptions and words

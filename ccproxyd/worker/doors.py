@@ -32,13 +32,15 @@ from litellm.types.utils import CallTypes, all_litellm_params
 from starlette.routing import Match
 
 from ccproxyd.worker import carried, environment
-from ccproxyd.worker.intake import ASGIApp
+from ccproxyd.worker.abandoned import ASGIApp
 
 RELAYED: Final = "pass_through_endpoint"
 """The call type of requests that LiteLLM relays as they are: the body is the provider's own."""
 
 KEPT: Final = "ccproxyd_kept"
 """The parameter of a call that brings what LiteLLM would drop of a request to Anthropic."""
+
+ENDS_WHEN_GONE: Final = "cancel_on_disconnect"
 
 _OWN_FIELDS: Final = frozenset(all_litellm_params).union(
     "additional_drop_params base_url content_policy_fallback_dict context_window_fallbacks "
@@ -98,6 +100,11 @@ def config_file() -> Path | None:
     """The config that LiteLLM loaded, or is loading."""
     named = proxy_server.user_config_file_path
     return Path(named) if named else None
+
+
+def ends_what_nobody_awaits() -> bool:
+    """Whether the config that was loaded wants a call to end when its client goes."""
+    return bool(proxy_server.general_settings.get(ENDS_WHEN_GONE))
 
 
 def loaded_models() -> tuple[str, ...]:

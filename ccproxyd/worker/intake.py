@@ -3,17 +3,19 @@
 LiteLLM copies a request's headers into half a dozen places, and its pass-through routes send them
 on as they came. So none of ours gets that far: this layer removes every `x-ccproxy-*` header and
 keeps what the gateway decided in `verdict.current`. What a count of tokens brings along for
-Anthropic, and LiteLLM would drop, it keeps in `carried.current`.
+Anthropic, and LiteLLM would drop, it keeps in `carried.current`. Who waits for the answer is
+`abandoned`'s business.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from ccproxyd.worker import carried, failures, verdict
-from ccproxyd.worker.answering import Answering, Message, Send
+from ccproxyd.worker import abandoned, carried, failures, verdict
+from ccproxyd.worker.abandoned import ASGIApp, Call, Receive, Scope
+from ccproxyd.worker.answering import Answering, Send
 from ccproxyd.worker.failures import Headers, Slot
 from ccproxyd.worker.verdict import Verdict
 
@@ -23,13 +25,12 @@ _REQUESTS: Final = ("http", "websocket")
 
 _log = logging.getLogger(__name__)
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
-
 
 class Intake:
-    """An ASGI app around LiteLLM's; `in_flight` counts the requests inside."""
+    """An ASGI app around LiteLLM's; `in_flight` counts the requests inside.
+
+    `patience` is how many seconds a call goes on that nobody waits for; None: to its end.
+    """
 
     def __init__(
         self,
@@ -38,10 +39,12 @@ class Intake:
         secret: str,
         state: Mapping[str, Any],
         on_request: Callable[[], None] = lambda: None,
+        patience: float | None = abandoned.PATIENCE_SECONDS,
     ) -> None:
         self._app = app
         self._secret = secret
         self._state = state
+        self._patience = patience
         self.on_request = on_request
         self.in_flight = 0
 
@@ -57,12 +60,18 @@ class Intake:
         if scope["type"] == "http":
             send = Answering(send, slot, routed=found is not None)
         try:
-            await self._app(self._cleared(scope), receive, send)
+            await self._call(self._cleared(scope), receive, send)
         finally:
             carried.current.reset(along)
             failures.current.reset(place)
             verdict.current.reset(token)
             self.in_flight -= 1
+
+    async def _call(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and self._patience is not None:
+            await Call(receive, send, self._patience).run(self._app, scope)
+        else:
+            await self._app(scope, receive, send)
 
     def _verdict(self, headers: Headers) -> Verdict | None:
         sealed = next((value for name, value in headers if name.lower() == _HEADER), None)

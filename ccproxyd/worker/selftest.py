@@ -18,8 +18,8 @@ import orjson
 
 from ccproxyd.errors import CcproxydError
 from ccproxyd.worker import verdict
+from ccproxyd.worker.abandoned import ASGIApp, Scope
 from ccproxyd.worker.answering import Message
-from ccproxyd.worker.intake import ASGIApp, Scope
 from ccproxyd.worker.verdict import Verdict
 
 ASKED: Final = "ccproxyd-selftest-not-served"

@@ -23,7 +23,7 @@ import uvicorn
 
 from ccproxyd.channel import Message
 from ccproxyd.config.aliases import install_aliases
-from ccproxyd.worker import doors, handler, logs, selftest
+from ccproxyd.worker import abandoned, doors, handler, logs, selftest
 from ccproxyd.worker.handler import CCProxyHandler, GatewayPolicy, Price
 from ccproxyd.worker.intake import Intake
 from ccproxyd.worker.order import Order, Orders, StartError, refusing
@@ -50,7 +50,7 @@ async def serve(
     """
     async with _litellm(order, send) as (callback, state):
         models = _models(order)
-        intake = Intake(doors.app(), secret=order.secret, state=state)
+        intake = Intake(doors.app(), secret=order.secret, state=state, patience=_patience())
         await _prove(intake, callback, order)
         intake.on_request = on_request
         with _listener(order.socket) as listener:
@@ -149,6 +149,10 @@ def _models(order: Order) -> list[str]:
     if order.selftest not in models:
         raise StartError(f"LiteLLM did not load {order.config}: it has no model '{order.selftest}'")
     return [name for name in models if name != order.selftest]
+
+
+def _patience() -> float | None:
+    return abandoned.PATIENCE_SECONDS if doors.ends_what_nobody_awaits() else None
 
 
 async def _prove(app: Intake, callback: CCProxyHandler, order: Order) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import signal
 import threading
+from http.client import HTTPConnection
 
+import orjson
 import pytest
 
 from tests.support.daemon import Daemon, Setup, message_body, running_daemon, without_litellm
-from tests.support.provider import RunningProvider
+from tests.support.provider import RunningProvider, running_provider
 
 
 @pytest.mark.parametrize("room", ["gateway", "worker"])
@@ -65,6 +67,24 @@ def test_a_stopped_daemon_lets_a_stream_end(provider: RunningProvider) -> None:
         assert not daemon.socket.exists()
         assert list((daemon.root / "run").glob("worker-*")) == []
         assert not [one for one in family if one.is_running()]
+
+
+def test_a_stop_does_not_wait_for_a_call_whose_client_has_gone() -> None:
+    """LiteLLM would count to the end; the daemon has longer for a stop than the test has.
+
+    The module's provider holds nothing any more.
+    """
+    with (
+        running_provider() as provider,
+        running_daemon(Setup(ours={"workers": {"stop_seconds": 600}}), provider.url) as daemon,
+    ):
+        gone = HTTPConnection("127.0.0.1", daemon.port)
+        body = orjson.dumps(message_body("@@hold=0@@"))
+        gone.request("POST", "/v1/messages/count_tokens", body, {"x-api-key": daemon.key})
+        provider.holding(1)
+        gone.close()
+        assert daemon.stop() == 0
+        assert provider.requests[-1].outcome == "abandoned"
 
 
 def test_the_stop_verb_answers_and_then_all_is_gone(provider: RunningProvider) -> None:

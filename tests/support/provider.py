@@ -116,7 +116,7 @@ class Recorded:
     @property
     def prompt(self) -> str:
         """The newest user message's text, or the input of an API that has no messages."""
-        for key in ("messages", "input", "prompt", "query"):
+        for key in ("messages", "input", "prompt", "query", "document"):
             if key in self.fields:
                 return _newest_text(self.fields[key])
         return ""
@@ -370,6 +370,7 @@ class MockProvider:
         return await exchange.send({"text": exchange.answer().text, "usage": usage})
 
     async def _speech(self, exchange: Exchange) -> web.StreamResponse:
+        await exchange.held()
         return web.Response(body=b"ID3 mock: ok", content_type="audio/mpeg")
 
     async def _ocr(self, exchange: Exchange) -> web.StreamResponse:
@@ -466,9 +467,13 @@ class Exchange:
             message = f"{message}: {self.recorded.prompt}"
         return self.error(status, message)
 
-    async def _plain(self, body: bytes) -> web.StreamResponse:
+    async def held(self) -> None:
+        """Wait, if the script says so."""
         if self.script.has("hold"):
             await self.provider.hold()
+
+    async def _plain(self, body: bytes) -> web.StreamResponse:
+        await self.held()
         response = web.Response(body=body, content_type="application/json", headers=self._headers())
         if self.script.has("gzip"):
             response.enable_compression(web.ContentCoding.gzip)
@@ -613,7 +618,7 @@ def _text_of(content: Any) -> str:
     if isinstance(content, list):
         return "\n".join(_text_of(part) for part in content)
     if isinstance(content, dict):
-        return _text_of(content.get("text"))
+        return _text_of(content.get("text") or content.get("document_url"))
     return ""
 
 

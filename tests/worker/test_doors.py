@@ -115,6 +115,13 @@ def test_litellm_notes_the_config_while_it_reads_it(doors):
     )
 
 
+@pytest.mark.parametrize("wanted", [True, False])
+def test_whether_a_call_ends_with_its_client_is_as_the_config_says(doors, monkeypatch, wanted):
+    assert doors.ENDS_WHEN_GONE in doors.proxy_server.ConfigGeneralSettings.model_fields
+    monkeypatch.setitem(doors.proxy_server.general_settings, doors.ENDS_WHEN_GONE, wanted)
+    assert doors.ends_what_nobody_awaits() is wanted
+
+
 @pytest.mark.parametrize("name", ["metadata", "litellm_metadata"])
 def test_metadata_goes_where_litellm_keeps_its_own(doors, name):
     data = {name: {"theirs": 1}}

@@ -10,6 +10,7 @@ from ccproxyd.worker import carried, failures, verdict
 from ccproxyd.worker.carried import Carried
 from ccproxyd.worker.intake import Intake
 from ccproxyd.worker.verdict import Verdict, seal
+from tests.worker.test_abandoned import Client, pause
 
 pytestmark = pytest.mark.anyio
 
@@ -145,3 +146,18 @@ async def test_a_failure_that_is_found_inside_is_the_answer():
     assert [message.get("status") for message in sent] == [504, None]
     failures.note(httpx.ReadTimeout("of nobody"), streams=False)
     assert failures.current.get() is None
+
+
+@pytest.mark.parametrize(("patience", "ended"), [(0, []), (None, ["answered"])])
+async def test_a_call_that_nobody_waits_for_goes_on_only_without_patience(patience, ended):
+    found = []
+
+    async def answering(scope, receive, send):
+        await receive()
+        await pause()
+        found.append("answered")
+
+    gone = Client()
+    gone.left.set()
+    await Intake(answering, secret="s", state={}, patience=patience)(request(), gone.receive, None)
+    assert found == ended

@@ -53,17 +53,13 @@ class Played:
 
 @pytest.fixture(scope="package")
 def played(daemon: Daemon, client: httpx.Client, provider: RunningProvider) -> Played:
-    """What hangs comes last, while the clients' patience is short.
-
-    Then it is let go: LiteLLM holds on to some of it, and would have the daemon wait at its end.
-    """
+    """What hangs comes last, while the gateway's patience is short."""
     before = len(provider.requests)
     hanging = [row for row in matrix() if row.failure == "timeout"]
     others = [row for row in matrix() if row.failure != "timeout"]
     found = ask_all(client, others, KEYS)
     with impatient(daemon):
         found |= ask_all(client, hanging, KEYS)
-    provider.release()
     return Played(found, tuple(provider.requests[before:]))
 
 
