@@ -14,8 +14,8 @@ import asyncio
 import logging
 import os
 import re
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -25,6 +25,8 @@ from fastapi import HTTPException
 from litellm import _logging, constants
 from litellm.integrations.custom_logger import CustomLogger
 from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
+from litellm.llms.anthropic.pass_through.adapters import transformation as completions
+from litellm.llms.anthropic.pass_through.responses_adapters import handler as responses
 from litellm.proxy import proxy_server
 from litellm.proxy._types import LiteLLMRoutes
 from litellm.types.llms.anthropic import AnthropicMessagesRequestOptionalParams
@@ -320,6 +322,42 @@ def _with_the_clients(
     betas = dict.fromkeys((*_betas(said), *_betas(credential)))
     others = {name: value for name, value in {**own, **said}.items() if name != _BETAS}
     return {**others, _BETAS: ",".join(betas)} if betas else others
+
+
+class _RespondingFirst(responses.AnthropicResponsesStreamWrapper):  # type: ignore[misc]
+    """LiteLLM's way from OpenAI's responses to a message, which begins when the provider does."""
+
+    _sent_message_start: bool
+
+    async def __anext__(self) -> dict[str, object]:
+        if not self._sent_message_start and hasattr(self.responses_stream, "__aiter__"):
+            event = await anext(aiter(self.responses_stream), None)
+            self._sent_message_start = True
+            self._chunk_queue.append(self._make_message_start())
+            self._process_event(event)
+        return cast("dict[str, object]", await super().__anext__())
+
+
+class _CompletingFirst(completions.AnthropicStreamWrapper):  # type: ignore[misc]
+    """LiteLLM's way from a chat completion to a message, which begins when the provider does."""
+
+    async def async_anthropic_sse_wrapper(self) -> AsyncGenerator[bytes, None]:
+        with suppress(StopAsyncIteration):
+            first = await anext(self.completion_stream)
+            self.completion_stream._buffer.appendleft(first)  # noqa: SLF001 - the one place for it
+        async with aclosing(super().async_anthropic_sse_wrapper()) as frames:
+            async for frame in frames:
+                yield frame
+
+
+def let_providers_begin() -> None:
+    """From now on a message that LiteLLM translates begins with the provider's first word.
+
+    LiteLLM would make a `message_start` up before it has heard anything, and a provider that fails
+    then, or never says a word, could not be told by a status any more.
+    """
+    responses.AnthropicResponsesStreamWrapper = _RespondingFirst
+    completions.AnthropicStreamWrapper = _CompletingFirst
 
 
 def callbacks() -> tuple[Any, ...]:

@@ -128,14 +128,23 @@ def _failure(error: BaseException, *, streams: bool) -> Failure | None:
     if isinstance(error, httpx.TimeoutException):
         return ours(UpstreamTimeout(_NOT_IN_TIME))
     if isinstance(error, httpx.TransportError):
-        unreached = _unreached(type(error.__cause__ or error).__name__)
+        unreached = _unreached(_kind(error))
         return attrs.evolve(unreached, source=CUT) if streams and _had_begun(error) else unreached
     return None
 
 
+def _kind(error: httpx.TransportError) -> str:
+    """What broke, by the name that the library below has for it; LiteLLM's own says nothing."""
+    cause = error.__cause__
+    is_below = cause is not None and not type(cause).__module__.startswith("litellm")
+    return type(cause if is_below else error).__name__
+
+
 def _had_begun(error: httpx.TransportError) -> bool:
     """Whether the head of an answer was there, and it was the body that broke."""
-    return isinstance(error.__cause__, aiohttp.ClientPayloadError) or _INCOMPLETE in str(error)
+    return _INCOMPLETE in str(error) or any(
+        isinstance(one, aiohttp.ClientPayloadError) for one in _chain(error)
+    )
 
 
 def _told_by_provider(response: httpx.Response) -> Failure:

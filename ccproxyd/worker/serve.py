@@ -105,6 +105,7 @@ async def _litellm(
     callback = _install_handler(order, send)
     doors.keep_messages_whole()
     doors.keep_counts_whole()
+    doors.let_providers_begin()
     running = doors.started(order.config)
     with refusing("LiteLLM cannot start"):
         state = await running.__aenter__()

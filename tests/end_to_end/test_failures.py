@@ -179,6 +179,32 @@ def test_a_provider_that_is_not_there_or_hangs_up_is_a_502(
     assert asked() == 1
 
 
+# -- a provider that begins an answer, and says nothing in it
+
+
+@pytest.mark.parametrize("path", [MESSAGES, CHAT])
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_stream_that_stalls_before_its_first_event_is_a_504(
+    daemon: Daemon, asked: Any, target: str, path: str
+) -> None:
+    answer = ask(daemon, path, f"{target}-slow", "@@hold=0@@", stream=True)
+    assert answer.status_code == 504
+    assert message_of(answer) == "the provider did not answer in time"
+    assert asked() == 1
+
+
+@pytest.mark.parametrize("path", [MESSAGES, CHAT])
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_stream_that_is_cut_before_its_first_event_is_a_502(
+    daemon: Daemon, asked: Any, target: str, path: str
+) -> None:
+    answer = ask(daemon, path, target, "@@cut=0@@", stream=True)
+    assert answer.status_code == 502
+    assert message_of(answer).startswith("the provider cannot be reached, or hung up")
+    assert "Fallback" not in message_of(answer)
+    assert asked() == 1
+
+
 # -- failures in a stream
 
 
@@ -216,9 +242,18 @@ def test_an_error_that_anthropic_sends_in_mid_stream_is_its_own(daemon: Daemon) 
     assert frames(answer)[-1] == {"type": "error", "error": error}
 
 
-def test_a_stream_that_is_an_error_from_its_first_event_on_has_a_status(daemon: Daemon) -> None:
-    answer = ask(daemon, CHAT, "compatible", "@@error=0@@", stream=True)
+@pytest.mark.parametrize("path", [MESSAGES, CHAT])
+def test_a_stream_that_is_an_error_from_its_first_event_on_has_a_status(
+    daemon: Daemon, path: str
+) -> None:
+    answer = ask(daemon, path, "compatible", "@@error=0@@", stream=True)
     assert (answer.status_code, message_of(answer)) == (500, "Overloaded")
+
+
+def test_also_where_litellm_has_lost_what_was_said(daemon: Daemon) -> None:
+    answer = ask(daemon, MESSAGES, "responses", "@@error=0@@", stream=True)
+    assert answer.status_code == 500
+    assert answer.json()["error"]["type"] == "api_error"
 
 
 def test_unless_it_is_anthropics_own_event(daemon: Daemon) -> None:
@@ -298,14 +333,15 @@ def test_nothing_of_litellms_own_is_in_the_headers(daemon: Daemon, target: str, 
 
 
 def test_the_first_event_is_not_held_back(daemon: Daemon, provider: RunningProvider) -> None:
+    asked = [("anthropic", 2), *((target, first) for target in TARGETS[1:] for first in (1, 2))]
     with ExitStack() as open_streams:
         streams = []
-        for target in TARGETS:
-            body = message_body("@@hold=2;events=4@@", model=target, stream=True)
+        for target, events in asked:
+            body = message_body(f"@@hold={events};events=4@@", model=target, stream=True)
             answer = open_streams.enter_context(daemon.client.stream("POST", MESSAGES, json=body))
             streams.append(answer.iter_lines())
-        assert [next(lines) for lines in streams] == ["event: message_start"] * len(TARGETS)
-        provider.holding(len(TARGETS))
+        assert [next(lines) for lines in streams] == ["event: message_start"] * len(asked)
+        provider.holding(len(asked))
         provider.release()
         for lines in streams:
             assert any("message_stop" in line for line in lines)

@@ -135,6 +135,77 @@ def test_metadata_is_made_where_there_is_none(doors):
     assert data == {"metadata": {"ours": 2}}
 
 
+@pytest.fixture
+def ways(doors, monkeypatch):
+    """How LiteLLM makes a message of a provider's events, as its own code comes to it."""
+    for module, name in TRANSLATIONS:
+        monkeypatch.setattr(getattr(doors, module), name, getattr(getattr(doors, module), name))
+    doors.let_providers_begin()
+
+    async def responses(events):
+        return doors.responses.AnthropicResponsesStreamWrapper(events, "m")._sse_frames()
+
+    async def completions(events):
+        return doors.completions.AnthropicStreamWrapper(events, "m").async_anthropic_sse_wrapper()
+
+    return {"responses": responses, "completions": completions}
+
+
+TRANSLATIONS = (
+    ("responses", "AnthropicResponsesStreamWrapper"),
+    ("completions", "AnthropicStreamWrapper"),
+)
+SAID = {
+    "responses": SimpleNamespace(type="response.created"),
+    "completions": SimpleNamespace(choices=[], usage=None),
+}
+
+each_way = pytest.mark.parametrize("way", SAID)
+
+
+async def events(*said, then):
+    for one in said:
+        yield one
+    raise then
+
+
+@each_way
+async def test_what_fails_before_the_provider_has_said_a_word_is_no_message(ways, way):
+    frames = await ways[way](events(then=LookupError()))
+    with pytest.raises(LookupError):
+        await anext(frames)
+
+
+@each_way
+async def test_a_message_begins_with_the_providers_first_word(ways, way):
+    frames = await ways[way](events(SAID[way], then=LookupError()))
+    assert b"message_start" in await anext(frames)
+    assert b"event: error" in await anext(frames)
+
+
+@each_way
+async def test_what_the_provider_has_said_is_not_lost(doors, ways, way):
+    delta = SimpleNamespace(type="response.output_text.delta", item_id="i", delta="hello")
+    chunk = doors.litellm.ModelResponseStream(choices=[{"delta": {"content": "hello"}}])
+    said = {"responses": delta, "completions": chunk}[way]
+    frames = await ways[way](events(said, then=LookupError()))
+    told = b"".join([frame async for frame in frames])
+    assert told.count(b"event: message_start") == 1
+    assert told.count(b'"text": "hello"') == 1
+
+
+async def test_a_provider_that_says_nothing_at_all_is_left_to_litellm(ways):
+    frames = await ways["responses"](nothing())
+    told = b"".join([frame async for frame in frames])
+    assert told.startswith(b"event: message_start")
+    assert b"event: error" in told
+
+
+async def nothing():
+    return
+    yield
+
+
 def test_callbacks_can_be_taken_out_of_every_list(doors, litellm):
     unwanted, wanted = doors.CustomLogger(), doors.CustomLogger()
     lists = [getattr(litellm, name) for name in doors._CALLBACK_LISTS]

@@ -138,12 +138,10 @@ def _failed(row: Row) -> Expected:
 def _timed_out(row: Row) -> Expected:
     """A direct one with a fallback is handed to LiteLLM, which asks the label once more."""
     again = row.lane == "direct" and row.label == "fallback"
-    begins = row.streams and row.call == "messages" and _protocol(row) != "anthropic"
     return Expected(
-        statuses=frozenset({200 if begins else 504}),
+        statuses=frozenset({504}),
         headers=_decided(row) | ({"x-ccproxy-lane": "litellm"} if again else {}),
         failure=Failure(_dialect(row), _type(row, 504, "UpstreamTimeout")),
-        ends_in_error=begins,
         asked=(_model(row),) * (1 + again),
     )
 
