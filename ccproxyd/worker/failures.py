@@ -44,8 +44,12 @@ _NOT_PASSED: Final = frozenset(
 _JSON: Final = (b"content-type", b"application/json")
 _LONGEST_CHAIN: Final = 20
 _NOT_IN_TIME: Final = "the provider did not answer in time"
-_INCOMPLETE: Final = "without sending complete message body"
-"""What httpx says of an answer that has a head; LiteLLM can be told to use it without aiohttp."""
+_INCOMPLETE: Final = (
+    "without sending complete message body",
+    "Response payload is not completed",
+)
+"""What httpx says of an answer that has a head, where LiteLLM has been told to use it alone; and
+aiohttp, whose exception LiteLLM may have lost from the chain, which can be a circle."""
 
 _CLASSES: Final = re.compile(
     r"(litellm\.\w+: |[A-Z]\w*(Error|Exception|Timeout): |Timeout Error: |\w+(Exception|Error) - )+"
@@ -142,9 +146,8 @@ def _kind(error: httpx.TransportError) -> str:
 
 def _had_begun(error: httpx.TransportError) -> bool:
     """Whether the head of an answer was there, and it was the body that broke."""
-    return _INCOMPLETE in str(error) or any(
-        isinstance(one, aiohttp.ClientPayloadError) for one in _chain(error)
-    )
+    is_aiohttps = isinstance(error.__cause__, aiohttp.ClientPayloadError)
+    return is_aiohttps or any(text in str(error) for text in _INCOMPLETE)
 
 
 def _told_by_provider(response: httpx.Response) -> Failure:
