@@ -118,6 +118,11 @@ PLAYS: Final[Mapping[str, tuple[Turn, ...]]] = {
         Turn((tool("Bash", command="cat sum.py", description="Look at the result"),)),
         Turn((text("It adds now."),)),
     ),
+    "one-file": (
+        Turn((tool("Read", file_path=f"{_HERE}/sum.py"),)),
+        Turn((tool("Bash", command="ls", description="List the files"),)),
+        Turn((text("It subtracts."),)),
+    ),
     "command": _uses("Bash", "It said hello.", command="echo hello", description="Say hello"),
     "judged": _uses(
         "Bash",
