@@ -27,6 +27,9 @@ BACKLOG_BYTES: Final = 4 * 1024 * 1024
 GATHER_SECONDS: Final = 0.02
 """How long what is for statistics alone is gathered: to wake the daemon for each request would cost
 both ends more than all the rest of the telemetry."""
+GATHER_AT_MOST_SECONDS: Final = 0.1
+"""How long where this process has more urgent things to do: the daemon would take a processor from
+the answer that somebody is waiting for."""
 
 Receiver = Callable[[dict[str, Any]], None]
 
@@ -36,16 +39,22 @@ class WireClosedError(Exception):
 
 
 class Wire(asyncio.Protocol):
-    """One end; `receive` is called with each message that is not an answer to an `ask`."""
+    """One end; `receive` is called with each message that is not an answer to an `ask`.
 
-    def __init__(self, receive: Receiver) -> None:
+    While `is_busy` says so, what may wait does: until `settle` says that it is over, mostly.
+    """
+
+    def __init__(self, receive: Receiver, is_busy: Callable[[], bool] = lambda: False) -> None:
         self._receive = receive
+        self._is_busy = is_busy
         self._decoder = Decoder()
         self._transport: asyncio.WriteTransport | None = None
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._numbers = itertools.count(1)
         self._gathered: list[bytes] = []
         self._gathered_bytes = 0
+        self._is_due = False
+        self._timer: asyncio.TimerHandle | None = None
         self.closed = asyncio.Event()
         self.dropped = 0
 
@@ -84,9 +93,22 @@ class Wire(asyncio.Protocol):
 
     def _gather(self, line: bytes) -> None:
         if not self._gathered:
-            asyncio.get_running_loop().call_later(GATHER_SECONDS, self._flush)
+            self._timer = asyncio.get_running_loop().call_later(GATHER_SECONDS, self._due)
         self._gathered.append(line)
         self._gathered_bytes += len(line)
+
+    def _due(self) -> None:
+        if self._is_busy():
+            self._is_due = True
+            left = GATHER_AT_MOST_SECONDS - GATHER_SECONDS
+            self._timer = asyncio.get_running_loop().call_later(left, self._flush)
+        else:
+            self._flush()
+
+    def settle(self) -> None:
+        """Nothing is urgent any more: what has waited for that goes."""
+        if self._is_due:
+            self._flush()
 
     def _flush(self) -> None:
         """What was gathered goes before anything later."""
@@ -94,7 +116,10 @@ class Wire(asyncio.Protocol):
         if self._gathered and transport is not None and not transport.is_closing():
             transport.write(b"".join(self._gathered))
         self._gathered.clear()
-        self._gathered_bytes = 0
+        self._gathered_bytes, self._is_due = 0, False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def send_descriptors(self, line: bytes, descriptors: list[int]) -> None:
         """One line with descriptors beside it (unix(7), SCM_RIGHTS), past the transport's buffer.
@@ -137,11 +162,13 @@ class Wire(asyncio.Protocol):
             future.set_result(message)
 
 
-async def connect(end: socket.socket, receive: Receiver) -> Wire:
+async def connect(
+    end: socket.socket, receive: Receiver, is_busy: Callable[[], bool] = lambda: False
+) -> Wire:
     """Put a wire on one end of a socketpair; the wire owns the socket from here on."""
     end.setblocking(False)
     loop = asyncio.get_running_loop()
-    _, wire = await loop.create_connection(lambda: Wire(receive), sock=end)
+    _, wire = await loop.create_connection(lambda: Wire(receive, is_busy), sock=end)
     return wire
 
 

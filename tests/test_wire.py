@@ -26,6 +26,9 @@ class End:
     """A wire, and what it received; `answers` is what it says when it is asked."""
 
     answers: dict[str, Any] | None = None
+    is_busy: bool = False
+    asked: anyio.Event = field(factory=anyio.Event)
+    """Set when the wire wants to know whether it is."""
     heard: list[dict[str, Any]] = field(factory=list)
     wire: Wire = field(init=False)
     _news: anyio.Event = field(factory=anyio.Event)
@@ -36,6 +39,10 @@ class End:
             self.wire.send({"kind": "answer", "id": message["id"], **self.answers})
         self._news.set()
         self._news = anyio.Event()
+
+    def busy(self) -> bool:
+        self.asked.set()
+        return self.is_busy
 
     async def until(self, count: int) -> list[dict[str, Any]]:
         while len(self.heard) < count:
@@ -63,7 +70,7 @@ async def against_a_socket(end: End) -> AsyncIterator[socket.socket]:
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
     with anyio.fail_after(20), theirs:
-        end.wire = await connect(ours, end.receive)
+        end.wire = await connect(ours, end.receive, end.busy)
         try:
             yield theirs
         finally:
@@ -82,6 +89,30 @@ async def test_what_is_for_statistics_goes_together_and_before_what_is_said_late
         gateway.wire.send({"kind": "idle"})
         lines = daemon.recv(1000).splitlines()
         assert lines == [b'{"kind":"decided"}', b'{"kind":"finished"}', b'{"kind":"idle"}']
+
+
+async def test_what_is_for_statistics_waits_while_somebody_waits_for_an_answer() -> None:
+    gateway = End(is_busy=True)
+    async with against_a_socket(gateway) as daemon:
+        gateway.wire.send({"kind": "decided"})
+        gateway.wire.settle()
+        with pytest.raises(BlockingIOError):
+            daemon.recv(100)
+        await gateway.asked.wait()
+        await anyio.lowlevel.checkpoint()
+        gateway.wire.send({"kind": "finished"})
+        gateway.wire.settle()
+        lines = daemon.recv(1000).splitlines()
+        assert lines == [b'{"kind":"decided"}', b'{"kind":"finished"}']
+
+
+async def test_but_not_for_long() -> None:
+    gateway = End(is_busy=True)
+    async with against_a_socket(gateway) as daemon:
+        gateway.wire.send({"kind": "decided"})
+        await anyio.wait_readable(daemon)
+        assert daemon.recv(100) == b'{"kind":"decided"}\n'
+        assert gateway.asked.is_set()
 
 
 async def test_a_wire_that_is_closed_loses_nothing() -> None:

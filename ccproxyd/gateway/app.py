@@ -77,6 +77,8 @@ class App:
     log: Log
     gate: Gate = field(factory=Gate)
     """The budgets that are used up."""
+    on_idle: Callable[[], None] = lambda: None
+    """Called when nothing is in flight any more."""
     in_flight: int = 0
     leaving: bool = False
     """This process is being replaced: no connection is to be kept alive."""
@@ -99,6 +101,8 @@ class App:
         finally:
             self.in_flight -= 1
             self.last_end = time.monotonic()
+            if not self.in_flight:
+                self.on_idle()
 
     def quiet_seconds(self) -> float:
         """How long nothing has been in flight."""

@@ -90,6 +90,15 @@ class Gateway:
         if self.wire is not None:
             self.wire.send(message)
 
+    def is_busy(self) -> bool:
+        """Whether somebody waits for an answer."""
+        return self.app is not None and self.app.in_flight > 0
+
+    def settle(self) -> None:
+        """Nobody does any more."""
+        if self.wire is not None:
+            self.wire.settle()
+
     def log(self, level: str, event: str, **facts: Any) -> None:
         self.send({"kind": "log", "level": level, "event": event, **facts})
 
@@ -224,6 +233,7 @@ class Gateway:
             send_report=self.send,
             log=self.log,
             gate=self.gate,
+            on_idle=self.settle,
         )
 
     def _idle(self, worker: str) -> None:
@@ -461,7 +471,7 @@ def _collect_seldom() -> None:
 async def _run(listener: socket.socket, channel: socket.socket) -> None:
     gateway = Gateway(listener, when_warm=_collect_seldom)
     logging.getLogger().handlers = [_OverWire(gateway)]
-    gateway.wire = await connect(channel, gateway.receive)
+    gateway.wire = await connect(channel, gateway.receive, gateway.is_busy)
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, gateway.receive, {"kind": "stop"})
     try:

@@ -685,6 +685,20 @@ async def test_a_client_that_leaves_with_its_whole_answer_has_not_gone(house, wo
     assert (house.finished()["status"], house.finished()["failed"]) == (200, False)
 
 
+async def test_the_end_of_the_last_request_in_flight_is_told(house, worker):
+    idle = []
+    house.app.on_idle = lambda: idle.append(house.app.in_flight)
+    worker.default = begins(b"data: 1\n\n", also=notes_leaving(Moment()))
+    waiting = call()
+    task = asyncio.create_task(waiting.to(house.app))
+    await asyncio.wait_for(waiting.begun.wait(), PATIENCE)
+    await call(path="/nothing/here").to(house.app)
+    assert idle == []
+    task.cancel()
+    await asyncio.wait([task])
+    assert idle == [0]
+
+
 async def test_what_is_told_of_a_request_waits_until_it_is_on_its_way(house, worker):
     told = []
     worker.default = begins(b"data: 1\n\n", also=notes_leaving(Moment()))

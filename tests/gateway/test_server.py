@@ -253,6 +253,25 @@ async def test_a_worker_that_is_replaced_finishes_and_is_then_idle(
         assert list(inside.gateway.app.lane._origins) == ["2.0"]
 
 
+async def test_it_is_busy_while_somebody_waits_and_what_waits_for_that_goes_then(
+    inside, listener, client, worker, config_dir
+):
+    over, told = asyncio.Event(), []
+    worker.plays.append(holds(over, answers()))
+    gateway = inside.gateway
+    assert not gateway.is_busy()
+    gateway.settle()
+    await inside.serving(config_dir, worker)
+    asked = asyncio.create_task(ask(client, listener))
+    await worker.seen(1)
+    assert gateway.is_busy()
+    gateway.wire.settle = lambda: told.append(gateway.is_busy())
+    over.set()
+    await asked
+    await inside.until("finished")
+    assert told == [False]
+
+
 # What the daemon hears and asks
 
 
