@@ -1,6 +1,7 @@
 """What of a client's request is for Anthropic alone: a few of its headers, and `beta=true`.
 
-LiteLLM would drop them. To a message they are given back by `outgoing`, when LiteLLM has chosen a
+LiteLLM would drop them. So it does with the client's own credential, where the config has none for
+its deployment. To a message they are given back by `outgoing`, when LiteLLM has chosen a
 deployment. On a count of tokens LiteLLM runs no hook: what it may bring along is kept here while
 the request is inside, and the door to LiteLLM's counter for Anthropic (`doors.keep_counts_whole`)
 takes it from here. The gateway has made its body and its betas fit for the model already.
@@ -18,6 +19,7 @@ from attrs import field, frozen
 _NAMES: Final = ("user-agent", "x-app")
 _PREFIXES: Final = ("anthropic-", "x-claude-", "x-stainless-")
 _COUNT: Final = "/count_tokens"
+_SUBSCRIPTION: Final = "sk-ant-oat"
 
 
 @frozen
@@ -26,19 +28,29 @@ class Carried:
 
     headers: Mapping[str, str] = field(factory=dict, repr=False)
     query: str = ""
+    credential: str | None = field(default=None, repr=False)
+    """The client's own, if the gateway has let it go along; `outgoing` knows to whom."""
 
 
 current: ContextVar[Carried | None] = ContextVar("ccproxyd_carried", default=None)
 """What the count that is asked for brings along; None where none is."""
 
 
-def with_a_count(scope: MutableMapping[str, Any]) -> Carried | None:
-    """What a request brings along, if it is for a count."""
+def with_a_count(scope: MutableMapping[str, Any], key: str | None = None) -> Carried | None:
+    """What a request brings along, if it is for a count; `key` is the client's own."""
     if not scope.get("path", "").endswith(_COUNT):
         return None
-    return Carried(
-        _headers(scope["headers"]), query(scope.get("query_string", b"").decode("latin-1"))
-    )
+    pairs = scope["headers"]
+    asked = scope.get("query_string", b"").decode("latin-1")
+    return Carried(_headers(pairs), query(asked), key or _subscription_token(pairs))
+
+
+def _subscription_token(pairs: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """Any other credential is for the proxy, and not for a provider."""
+    said = next((value for name, value in pairs if name.lower() == b"authorization"), b"")
+    scheme, _, token = said.decode("latin-1").partition(" ")
+    is_one = scheme.lower() == "bearer" and token.startswith(_SUBSCRIPTION)
+    return token if is_one else None
 
 
 def _headers(pairs: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:

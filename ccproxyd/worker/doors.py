@@ -291,11 +291,12 @@ def keep_messages_whole() -> None:
     litellm.AnthropicMessagesConfig = _WholeMessages
 
 
-def keep_counts_whole() -> None:
+def keep_counts_whole(lent: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict) -> None:
     """From now on LiteLLM asks Anthropic for a count with what the client has said beside it.
 
     Its counter for Anthropic, and for an address that speaks its protocol, is one object of its
     own, which no other provider's counter uses. A LiteLLM that has none asks in its own words.
+    `lent` adds the client's credential to the parameters of a deployment, where that may have it.
     """
     with suppress(ImportError):
         from litellm.llms.anthropic.count_tokens import token_counter
@@ -312,7 +313,16 @@ def keep_counts_whole() -> None:
                 along = carried.current.get()
                 return _with_the_clients(own, auth_header, along.headers) if along else own
 
+        class WholeCounter(token_counter.AnthropicTokenCounter):  # type: ignore[misc]
+            async def count_tokens(
+                self, *asked: Any, deployment: Mapping[str, Any] | None = None, **more: Any
+            ) -> Any:
+                chosen = dict(deployment or {})
+                chosen["litellm_params"] = lent(chosen.get("litellm_params") or {})
+                return await super().count_tokens(*asked, deployment=chosen, **more)
+
         token_counter.anthropic_count_tokens_handler = WholeCounts()
+        token_counter.AnthropicTokenCounter = WholeCounter
 
 
 def _with_the_clients(

@@ -56,7 +56,7 @@ class Intake:
         self.in_flight += 1
         found, slot = self._verdict(scope["headers"]), Slot()
         token, place = verdict.current.set(found), failures.current.set(slot)
-        along = carried.current.set(carried.with_a_count(scope))
+        along = carried.current.set(carried.with_a_count(scope, found.api_key if found else None))
         if scope["type"] == "http":
             send = Answering(send, slot, routed=found is not None)
         try:

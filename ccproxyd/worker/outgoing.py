@@ -82,6 +82,14 @@ def _may_have_it(call: Call, environ: Mapping[str, str]) -> bool:
     return provider_of(call) == ANTHROPIC and is_anthropics_own(base) and not has_key
 
 
+def lent_to_a_count(deployment: Call, environ: Mapping[str, str]) -> dict[str, Any]:
+    """The parameters of the deployment that is to count, with the credential if it may have it."""
+    along = carried.current.get()
+    if along is None or along.credential is None or not _may_have_it(deployment, environ):
+        return dict(deployment)
+    return {**deployment, "api_key": along.credential}
+
+
 # The body
 
 

@@ -14,6 +14,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +24,7 @@ import uvicorn
 
 from ccproxyd.channel import Message
 from ccproxyd.config.aliases import install_aliases
-from ccproxyd.worker import abandoned, doors, handler, logs, selftest
+from ccproxyd.worker import abandoned, doors, handler, logs, outgoing, selftest
 from ccproxyd.worker.handler import CCProxyHandler, GatewayPolicy, Price
 from ccproxyd.worker.intake import Intake
 from ccproxyd.worker.order import Order, Orders, StartError, refusing
@@ -104,7 +105,7 @@ async def _litellm(
     """LiteLLM running on the order's config, our handler among its callbacks just once."""
     callback = _install_handler(order, send)
     doors.keep_messages_whole()
-    doors.keep_counts_whole()
+    doors.keep_counts_whole(partial(outgoing.lent_to_a_count, environ=os.environ))
     doors.let_providers_begin()
     running = doors.started(order.config)
     with refusing("LiteLLM cannot start"):

@@ -171,6 +171,11 @@ CASES: Final = (
     _named("mcp", _play("add", *_MCP), environ={"ENABLE_TOOL_SEARCH": "false"}),
     _named("tool-search", _play("find", *_MCP)),
     _named("login", _play("tools", "--model", "sonnet"), auth="login"),
+    Case(
+        "login-context",
+        (_run("Begin. [[play:plain]]"), _run("/context", _GO_ON)),
+        auth="login",
+    ),
     _play("wrong"),
     _play("short"),
     _play("refused"),

@@ -36,6 +36,13 @@ def test_a_count_brings_along_what_tells_anthropic_who_asks():
     )
 
 
+def test_a_subscription_goes_along_and_so_does_a_key_that_the_gateway_lends():
+    token = (b"Authorization", b"Bearer sk-ant-oat01-mine")
+    assert carried.with_a_count(asked(COUNT, token)).credential == "sk-ant-oat01-mine"
+    assert carried.with_a_count(asked(COUNT), "sk-ant-mine").credential == "sk-ant-mine"
+    assert "mine" not in repr(carried.with_a_count(asked(COUNT, token)))
+
+
 def test_credentials_and_what_belongs_to_a_connection_stay_here():
     private = [
         (b"authorization", b"Bearer sk-secret"),

@@ -370,15 +370,17 @@ async def test_a_beta_that_litellm_adds_goes_where_the_client_says_it_by_another
 @pytest.fixture
 def counter(doors, monkeypatch):
     """LiteLLM's counter for Anthropic, which asks by our door."""
+    from litellm.llms.anthropic.common_utils import AnthropicModelInfo
     from litellm.llms.anthropic.count_tokens import token_counter
 
-    own = token_counter.anthropic_count_tokens_handler
-    monkeypatch.setattr(token_counter, "anthropic_count_tokens_handler", own)
-    doors.keep_counts_whole()
-    return token_counter.AnthropicTokenCounter()
+    for name in ("anthropic_count_tokens_handler", "AnthropicTokenCounter"):
+        monkeypatch.setattr(token_counter, name, getattr(token_counter, name))
+    doors.keep_counts_whole(lambda deployment: {"api_key": "sk-lent", **deployment})
+    return AnthropicModelInfo().get_token_counter()
 
 
 async def counted(counter, along, key="sk-ant-of-the-config"):
+    key = {"api_key": key} if key else {}
     """How the provider is asked for a count."""
     async with MockProvider() as provider:
         token = carried.current.set(along)
@@ -387,7 +389,7 @@ async def counted(counter, along, key="sk-ant-of-the-config"):
                 "claude-opus-4-8",
                 [{"role": "user", "content": "hi"}],
                 None,
-                {"litellm_params": {"api_base": provider.url, "api_key": key}},
+                deployment={"litellm_params": {"api_base": provider.url, **key}},
             )
         finally:
             carried.current.reset(token)
@@ -423,6 +425,11 @@ async def test_a_credential_that_needs_a_beta_has_it_beside_the_clients(counter)
     first, *others = asked.headers["anthropic-beta"].split(",")
     assert (first, [beta[:6] for beta in others]) == ("one", ["oauth-"])
     assert asked.headers["authorization"] == "Bearer sk-ant-oat01-x"
+
+
+async def test_a_deployment_without_a_key_counts_with_what_is_lent_to_it(counter):
+    asked = await counted(counter, Carried(), key=None)
+    assert asked.headers["x-api-key"] == "sk-lent"
 
 
 async def test_a_count_that_nobody_has_asked_us_for_is_in_litellms_words(counter):

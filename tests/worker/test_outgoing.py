@@ -8,6 +8,8 @@ import orjson
 import pytest
 
 from ccproxyd.gateway.lanes.choice import _LITELLM_FIELDS
+from ccproxyd.worker import carried
+from ccproxyd.worker.carried import Carried
 from ccproxyd.worker.verdict import HEADER, Verdict, seal
 from tests.support.provider import running_provider
 from tests.support.shapes import HAIKU, NAMES, OPUS, shape
@@ -231,6 +233,37 @@ def test_a_credential_goes_to_anthropics_own_address_alone(
     fitted = fit(call, is_message=is_message, key=KEY, environ=environ)
     assert ("authorization" in headers_for("anthropic", fitted)) is goes
     assert (fitted.get("api_key") == KEY) is goes
+
+
+@pytest.mark.parametrize(
+    ("deployment", "environ", "goes"),
+    [
+        ({"model": "anthropic/claude-opus-4-8"}, {}, True),
+        ({"model": "anthropic/claude-opus-4-8", "api_base": OWN}, {}, True),
+        ({"model": "anthropic/claude-opus-4-8", "api_base": "https://x.example"}, {}, False),
+        ({"model": "anthropic/claude-opus-4-8"}, {"ANTHROPIC_BASE_URL": "https://x"}, False),
+        ({"model": "anthropic/claude-opus-4-8", "api_key": "configured"}, {}, False),
+        ({"model": "bedrock/anthropic.claude-opus-4-8"}, {}, False),
+    ],
+)
+def test_a_credential_goes_along_with_a_count_as_with_a_message(
+    outgoing, deployment, environ, goes
+):
+    token = carried.current.set(Carried(credential=KEY))
+    try:
+        lent = outgoing.lent_to_a_count(deployment, environ)
+    finally:
+        carried.current.reset(token)
+    assert lent == ({**deployment, "api_key": KEY} if goes else deployment)
+
+
+@pytest.mark.parametrize("along", [None, Carried()])
+def test_where_none_comes_along_none_is_lent(outgoing, along):
+    token = carried.current.set(along)
+    try:
+        assert outgoing.lent_to_a_count({"model": "anthropic/x"}, {}) == {"model": "anthropic/x"}
+    finally:
+        carried.current.reset(token)
 
 
 @pytest.mark.parametrize("name", ["api_key", "litellm_credential_name"])
