@@ -80,6 +80,8 @@ class Table:
     clients_belong_to_litellm: bool
     session_key: bytes = field(repr=False)
     """By which sessions are marked in the log."""
+    _lends_token: bool = field(init=False)
+    _lends_key: bool = field(init=False)
     _tariffs: dict[tuple[str, str, str], Tariff] = field(factory=dict, init=False, repr=False)
     _tariffs_as_asked: dict[str, Tariff | None] = field(factory=dict, init=False, repr=False)
 
@@ -120,6 +122,15 @@ class Table:
             clients_belong_to_litellm=loaded.litellm.database,
             session_key=bytes.fromhex(message["session_key"]),
         )
+
+    @_lends_token.default
+    def _is_token_to_be_lent(self) -> bool:
+        return self.settings.has_hook("forward_oauth")
+
+    @_lends_key.default
+    def _is_key_to_be_lent(self) -> bool:
+        ours = self.environ.get("ANTHROPIC_API_KEY")
+        return self.settings.has_hook("forward_apikey") and not ours
 
     @property
     def is_recorded(self) -> bool:
@@ -203,17 +214,16 @@ class Table:
         it goes no further. A key that opens our port is ours, whatever it looks like, and goes
         nowhere.
         """
-        found = self._own_token(headers) or self._own_key(headers)
+        found = self._own_credential(headers)
         return found if found and self._is_anthropics_own(label) else None
 
-    def _own_token(self, headers: Mapping[str, str]) -> str | None:
-        return subscription_token(headers) if self.settings.has_hook("forward_oauth") else None
+    def _own_credential(self, headers: Mapping[str, str]) -> str | None:
+        token = subscription_token(headers) if self._lends_token else None
+        key = anthropic_key(headers) if self._lends_key else None
+        return next((own for own in (token, key) if own and not self._is_ours(own)), None)
 
-    def _own_key(self, headers: Mapping[str, str]) -> str | None:
-        if not self.settings.has_hook("forward_apikey") or self.environ.get("ANTHROPIC_API_KEY"):
-            return None
-        key = anthropic_key(headers)
-        return None if key is None or self.keyring.opens_for([key]) else key
+    def _is_ours(self, credential: str) -> bool:
+        return self.keyring.opens_for([credential])
 
     def _is_anthropics_own(self, label: str) -> bool:
         target = self.models.target_of(label)

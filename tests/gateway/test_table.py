@@ -164,6 +164,14 @@ def test_a_key_that_opens_our_port_is_never_lent(tmp_path):
     assert not lends(tmp_path, entry, ours=FORWARDING, headers=OWN_KEY, keys=keys)
 
 
+def test_nor_is_one_that_looks_like_a_token(tmp_path):
+    keys = ("sk-ant-oat01-abc",)
+    assert not lends(tmp_path, ("own", ANTHROPIC), headers=TOKEN, keys=keys)
+    both = "ccproxy: {hooks: [forward_apikey, forward_oauth]}"
+    named = {"ours": both, "headers": {**TOKEN, **OWN_KEY}, "keys": keys}
+    assert lent(tmp_path, ("own", ANTHROPIC), **named) == OWN_KEY["x-api-key"]
+
+
 def test_nor_is_any_where_the_environment_has_one(tmp_path):
     environ = {"ANTHROPIC_API_KEY": "sk-ant-api03-ours"}
     entry = ("own", ANTHROPIC)
