@@ -6,7 +6,7 @@ sends `Authorization: Bearer`, `x-api-key`, or both at once; with a subscription
 `x-litellm-api-key`. A browser can only name a key among the
 protocols of a WebSocket. One match is enough. Keys end here: workers have a key of their own.
 
-Comparison is of SHA-256 digests in constant time, so that neither a key's length nor a common
+Comparison is of BLAKE2 digests in constant time, so that neither a key's length nor a common
 prefix can be timed.
 """
 
@@ -107,4 +107,4 @@ def _bare(value: str) -> str:
 
 
 def _digest(key: str) -> bytes:
-    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
+    return hashlib.blake2b(key.encode("utf-8", "surrogateescape")).digest()

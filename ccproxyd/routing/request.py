@@ -66,6 +66,10 @@ _CALL_TYPES: Final = (
     ("/videos", "avideo_generation"),
     ("/realtime", "arealtime"),
 )
+_USUAL_CALLS: Final = {
+    path: name for ending, name in _CALL_TYPES for path in (ending, f"/v1{ending}")
+}
+"""By the whole path."""
 
 
 @frozen
@@ -270,6 +274,8 @@ def call_type_of(path: str) -> str:
     >>> call_type_of("/v1/messages?beta=true"), call_type_of("/openai/v1/embeddings")
     ('anthropic_messages', 'aembedding')
     """
+    if (usual := _USUAL_CALLS.get(path)) is not None:
+        return usual
     plain = path.partition("?")[0].rstrip("/")
     fitting = [(ending, name) for ending, name in _CALL_TYPES if plain.endswith(ending)]
     return max(fitting, key=lambda pair: len(pair[0]), default=("", ""))[1]
