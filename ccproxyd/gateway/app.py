@@ -13,8 +13,8 @@ import asyncio
 import contextlib
 import time
 import traceback
-import uuid
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from secrets import token_hex
 from typing import Any, Final, cast
 from urllib.parse import parse_qsl, quote, urlencode
 
@@ -41,6 +41,7 @@ from ccproxyd.gateway.hooks.received import asked_in, asked_in_bytes, received
 from ccproxyd.gateway.lanes.answers import KeyRefusedError
 from ccproxyd.gateway.lanes.direct import DirectFailedError, DirectLane, Errand
 from ccproxyd.gateway.lanes.litellm import LiteLLMLane, Log
+from ccproxyd.gateway.later import SECONDS, Later
 from ccproxyd.gateway.paths import Carriage, model_in
 from ccproxyd.gateway.plan import (
     Plan,
@@ -54,12 +55,12 @@ from ccproxyd.gateway.pool import Pool
 from ccproxyd.gateway.probes import OPEN_PATHS, list_models, sign_of_life
 from ccproxyd.gateway.replies import error_reply, presentable
 from ccproxyd.gateway.report import CLIENT_GONE, Report, about
-from ccproxyd.gateway.soon import Soon
 from ccproxyd.gateway.table import Table
 from ccproxyd.gateway.websocket import WebSocketExchange
 from ccproxyd.routing import Decision, Request, TokenCounter
 from ccproxyd.telemetry.budgets import Gate
 
+_CLIMBS: Final = frozenset({".", ".."})
 _LONGEST_NAME: Final = 512
 """Of a model or a label in a header; a client may name whatever it likes."""
 
@@ -135,14 +136,14 @@ class App:
         return await self._carry(exchange, table, routed=carriage is Carriage.ROUTED)
 
     async def _carry(self, exchange: Exchange, table: Table, *, routed: bool) -> None:
-        report = Report(uuid.uuid4().hex)
+        report = Report(token_hex(16))
         exchange.extra += header_pairs([("x-ccproxy-request-id", report.request_id)])
-        telling: Soon | None = None
+        telling: Later | None = None
         try:
             plan = await self._plan(exchange, table, report, routed=routed)
             report.lane = plan.lane
             if report.decision is not None:
-                telling = Soon(lambda: self.send_report(report.decided_message()))
+                telling = Later(lambda: self.send_report(report.decided_message()))
             await self._unless_gone(exchange, plan, report)
         except ProxyError as error:
             report.status, report.error = report.status or error.code, type(error).__name__
@@ -195,7 +196,7 @@ class App:
         )
 
     def _passage(self, exchange: Exchange, table: Table, raw: bytes, report: Report) -> Passage:
-        request = _request(exchange, raw, self.counter)
+        request = self._request(exchange, table, raw)
         report.call_type = request.call_type
         return Passage(
             request=request,
@@ -211,6 +212,17 @@ class App:
             received=lambda: received(exchange),
             request_id=report.request_id,
             is_form=is_form(exchange.headers.get("content-type", "")),
+        )
+
+    def _request(self, exchange: Exchange, table: Table, raw: bytes) -> Request:
+        if is_unsaid_json(raw, exchange.headers.get("content-type", "")):
+            exchange.set_header("content-type", "application/json")
+        kind = exchange.headers.get("content-type", "")
+        body = parse_body(raw, kind)
+        if model := model_in(exchange.path):
+            body = {**body, "model": model}
+        return Request(
+            body, headers=exchange.headers, path=exchange.path, counter=self.counter, raw=raw
         )
 
     async def _through_hooks(self, passage: Passage, table: Table, report: Report) -> Decision:
@@ -264,7 +276,7 @@ class App:
             if request.new_characters > IN_THREAD:
                 await asyncio.to_thread(_count, request)
             else:
-                Soon(lambda: _count(request))
+                Later(lambda: _count(request))
         decision = table.router.decide(request, time.monotonic())
         report.decided(decision, began)
         return decision
@@ -348,7 +360,7 @@ async def _answer_failure(exchange: Exchange, error: ProxyError) -> None:
 
 def _check_path(path: str) -> None:
     """A path that climbs could leave the prefix that it was let in by."""
-    if any(part in (".", "..") for part in path.split("/")):
+    if not _CLIMBS.isdisjoint(path.split("/")):
         raise ProxyError("the path must not contain '.' or '..'", code=400)
 
 
@@ -372,15 +384,6 @@ def _count(request: Request) -> None:
     """So that the next request of the conversation finds it done."""
     with contextlib.suppress(CcproxydError):  # a rule that needs it will meet it again, and tell
         request.token_count  # noqa: B018 - it is kept
-
-
-def _request(exchange: Exchange, raw: bytes, counter: TokenCounter) -> Request:
-    if is_unsaid_json(raw, exchange.headers.get("content-type", "")):
-        exchange.set_header("content-type", "application/json")
-    body = parse_body(raw, exchange.headers.get("content-type", ""))
-    if model := model_in(exchange.path):
-        body = {**body, "model": model}
-    return Request(body, headers=exchange.headers, path=exchange.path, counter=counter, raw=raw)
 
 
 def _request_again(request: Request, raw: bytes, counter: TokenCounter) -> Request:
@@ -429,7 +432,7 @@ def _cancelled_when_gone(exchange: Exchange) -> Iterator[None]:
             is_gone = True
             task.cancel()
 
-    starting = asyncio.get_running_loop().call_soon(watch)
+    starting = asyncio.get_running_loop().call_later(SECONDS, watch)
     try:
         yield
     except asyncio.CancelledError:

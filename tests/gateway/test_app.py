@@ -712,10 +712,11 @@ async def test_what_is_told_of_a_request_waits_until_it_is_on_its_way(house, wor
     house.app.lane.carry = carry
     task = asyncio.create_task(waiting.to(house.app))
     await asyncio.wait_for(waiting.begun.wait(), PATIENCE)
-    told.append([one["kind"] for one in house.sent])
+    await becomes(lambda: house.sent)
     task.cancel()
     await asyncio.wait([task])
-    assert told == [[], ["decided"]]
+    assert told == [[]]
+    assert [one["kind"] for one in house.sent] == ["decided", "finished"]
 
 
 async def test_a_client_that_leaves_in_its_own_body_is_gone(house, worker):
