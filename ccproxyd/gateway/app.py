@@ -57,7 +57,7 @@ from ccproxyd.gateway.replies import error_reply, presentable
 from ccproxyd.gateway.report import CLIENT_GONE, Report, about
 from ccproxyd.gateway.table import Table
 from ccproxyd.gateway.websocket import WebSocketExchange
-from ccproxyd.routing import Decision, Request, TokenCounter
+from ccproxyd.routing import Decision, Request, TokenCounter, Toolsets
 from ccproxyd.telemetry.budgets import Gate
 
 _CLIMBS: Final = frozenset({".", ".."})
@@ -74,6 +74,7 @@ class App:
     lane: LiteLLMLane
     direct: DirectLane
     counter: TokenCounter
+    toolsets: Toolsets
     send_report: Callable[[Message], None]
     log: Log
     gate: Gate = field(factory=Gate)
@@ -215,10 +216,16 @@ class App:
         )
 
     def _request(self, exchange: Exchange, table: Table, raw: bytes) -> Request:
+        """Where nobody could change it, it shares its tools with others."""
         if is_unsaid_json(raw, exchange.headers.get("content-type", "")):
             exchange.set_header("content-type", "application/json")
         kind = exchange.headers.get("content-type", "")
-        body = parse_body(raw, kind)
+        if table.router.is_built_in:
+            body = parse_body(raw, kind, self.toolsets.loads)
+            if self.toolsets.lacks(body):
+                Later(lambda: self.toolsets.learn(raw, body))
+        else:
+            body = parse_body(raw, kind)
         if model := model_in(exchange.path):
             body = {**body, "model": model}
         return Request(

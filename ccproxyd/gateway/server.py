@@ -41,7 +41,7 @@ from ccproxyd.gateway.lanes.upstream import Upstream
 from ccproxyd.gateway.pool import Address, Pool
 from ccproxyd.gateway.prices import load_prices
 from ccproxyd.gateway.table import Table
-from ccproxyd.routing import Rule, StickyTable, TokenCounter
+from ccproxyd.routing import Rule, StickyTable, TokenCounter, Toolsets
 from ccproxyd.telemetry.budgets import Gate
 from ccproxyd.telemetry.prices import PriceList
 from ccproxyd.wire import Wire, connect, hold_on_to
@@ -230,6 +230,7 @@ class Gateway:
             lane=LiteLLMLane(pool, self.log),
             direct=DirectLane(Upstream()),
             counter=TokenCounter(),
+            toolsets=Toolsets(),
             send_report=self.send,
             log=self.log,
             gate=self.gate,

@@ -4,6 +4,7 @@
     content    what a model reads of a body, piece by piece
     memory     numbers by hashes, and not too many of them
     prefixes   how far a body is one that has been counted
+    toolsets   the tools of a body, parsed once for all requests
     tokens     how many tokens a body is, each piece counted once
     request    the body with its facts, which rules ask for
     rules      the rules, and what one of your own is made of
@@ -52,6 +53,7 @@ from ccproxyd.routing.rules import (
 )
 from ccproxyd.routing.sticky import StickyTable
 from ccproxyd.routing.tokens import TokenCounter
+from ccproxyd.routing.toolsets import Toolsets
 
 __all__ = [
     "BUILT_IN",
@@ -82,5 +84,6 @@ __all__ = [
     "ThinkingRule",
     "TokenCountRule",
     "TokenCounter",
+    "Toolsets",
     "call_type_of",
 ]

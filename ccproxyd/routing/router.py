@@ -37,7 +37,7 @@ from attrs import Factory, evolve, frozen
 from ccproxyd.errors import ProxyError
 from ccproxyd.routing.kinds import Kind, kind_of
 from ccproxyd.routing.request import Request
-from ccproxyd.routing.rules import ClassificationRule
+from ccproxyd.routing.rules import ClassificationRule, is_built_in
 from ccproxyd.routing.sticky import StickyTable
 
 DEFAULT_LABEL: Final = "default"
@@ -349,11 +349,10 @@ class Router:
         self.table = table
         self.classifier = RequestClassifier(table, memory, on_error)
         self.models = ModelRouter(table)
-
-    @property
-    def reads_tokens(self) -> bool:
+        self.reads_tokens = any(rule.rule.reads_tokens for rule in table.rules)
         """Whether some rule may ask how many tokens a request has."""
-        return any(rule.rule.reads_tokens for rule in self.table.rules)
+        self.is_built_in = all(is_built_in(rule.rule) for rule in table.rules)
+        """Whether every rule is ours."""
 
     def decide(self, request: Request, now: float = 0.0) -> Decision:
         """Where the request goes.

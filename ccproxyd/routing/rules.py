@@ -318,6 +318,18 @@ BUILT_IN: Final[Mapping[str, type[ClassificationRule]]] = MappingProxyType(
     }
 )
 
+
+def is_built_in(rule: ClassificationRule) -> bool:
+    """Whether it is one of these all through. Ours read a request, and change nothing in it.
+
+    >>> is_built_in(Not(AnyOf(ThinkingRule(), ImageRule())))
+    True
+    """
+    nested = rule.rules if isinstance(rule, _Combination) else ()
+    nested = (rule.rule,) if isinstance(rule, Not) else nested
+    return type(rule) in BUILT_IN.values() and all(map(is_built_in, nested))
+
+
 _CLIENT_KINDS: Final = frozenset(
     {"apply_patch", "bash", "computer", "local_shell", "memory", "shell", "text_editor"}
 )

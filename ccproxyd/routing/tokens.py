@@ -53,6 +53,7 @@ from ccproxyd.routing.content import (
 )
 from ccproxyd.routing.memory import Memory
 from ccproxyd.routing.prefixes import Counted, Known, Prefixes
+from ccproxyd.routing.toolsets import Toolset
 
 if TYPE_CHECKING:
     import tiktoken
@@ -311,13 +312,18 @@ def _parse_ranks(data: bytes) -> dict[bytes, int]:
 
 def _frame_key(body: Mapping[str, Any], tools_referenced: set[int]) -> int | None:
     """None if there is nothing, or something that marshal does not know."""
-    frame = [body.get(field) for field in (*INSTRUCTIONS, *TOOLS)]
+    frame = [_written(body.get(field)) for field in (*INSTRUCTIONS, *TOOLS)]
     if not any(frame):
         return None
     try:
         return hash((marshal.dumps(frame, 4), frozenset(tools_referenced)))
     except ValueError:
         return None
+
+
+def _written(value: Any) -> Any:
+    """Of tools that were met before the digest tells enough; JSON has no tuples."""
+    return (value.digest,) if isinstance(value, Toolset) else value
 
 
 def _pieces(content: Content) -> Iterator[_Piece]:

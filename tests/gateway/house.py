@@ -24,7 +24,7 @@ from ccproxyd.gateway.pool import Address, Pool
 from ccproxyd.gateway.prices import load_prices
 from ccproxyd.gateway.server import _Server, _settings_of
 from ccproxyd.gateway.table import Table
-from ccproxyd.routing import StickyTable, TokenCounter
+from ccproxyd.routing import StickyTable, TokenCounter, Toolsets
 from ccproxyd.telemetry.prices import PriceList
 from tests.gateway.scripted import PATIENCE
 
@@ -120,6 +120,7 @@ async def open_house(config_dir: Path, *workers: Address) -> AsyncIterator[House
         lane=lane,
         direct=DirectLane(Upstream()),
         counter=TokenCounter(),
+        toolsets=Toolsets(),
         send_report=lambda message: sent.append(dict(message)),
         log=log,
     )

@@ -415,6 +415,43 @@ class Refuses:
     assert explained["rules"][0]["detail"] == "refused: no work on a Sunday"
 
 
+# Tools that come again
+
+MANY_TOOLS = [{"name": "Read", "description": "x" * 5000}]
+
+
+def with_tools(number):
+    asked = {"model": "default", "max_tokens": number, "tools": MANY_TOOLS, "messages": []}
+    return orjson.dumps(asked)
+
+
+async def test_tools_that_come_again_are_known_and_go_on_as_they_came(house, worker):
+    for number in range(2):
+        await call(with_tools(number)).to(house.app)
+    await becomes(lambda: not house.app.toolsets.lacks(house.app.toolsets.loads(with_tools(2))))
+    await call(with_tools(2)).to(house.app)
+    assert [one.body for one in worker.requests] == [with_tools(number) for number in range(3)]
+
+
+async def test_a_rule_of_ones_own_gets_tools_that_nobody_else_has(tmp_path, worker):
+    rules = """
+SEEN = []
+
+class Spoils:
+    def evaluate(self, request, config):
+        SEEN.append(request["tools"])
+        request["tools"].clear()
+"""
+    ours = "ccproxy: {rules: [{label: think, rule: own_rules.Spoils}]}"
+    async with open_house(write_config(tmp_path, ours, rules=rules), worker.address) as house:
+        for number in range(2):
+            house.app.toolsets.learn(with_tools(number), orjson.loads(with_tools(number)))
+        for number in range(2):
+            await call(with_tools(number)).to(house.app)
+    assert len({id(tools) for tools in sys.modules["own_rules"].SEEN}) == 2
+    assert house.app.toolsets.loads(with_tools(0))["tools"] == MANY_TOOLS
+
+
 # Moderation
 
 MODERATION = ", moderation: {enabled: true, deny: ['(?i)zeus'], check: own_rules.check}"

@@ -629,3 +629,9 @@ def test_an_explanation_holds_no_words_of_the_request() -> None:
 )
 def test_a_router_knows_whether_a_rule_may_read_tokens(rules: Any, expected: bool) -> None:
     assert Router(RoutingTable(rules=rules)).reads_tokens is expected
+
+
+def test_a_router_knows_whether_all_its_rules_are_built_in() -> None:
+    ours = (rule("a", ImageRule()), rule("b", TokenCountRule(1)))
+    assert Router(RoutingTable(rules=ours)).is_built_in
+    assert not Router(RoutingTable(rules=(*ours, rule("c", Configured())))).is_built_in

@@ -22,6 +22,7 @@ from ccproxyd.routing.rules import (
     SubagentRule,
     ThinkingRule,
     TokenCountRule,
+    is_built_in,
 )
 from tests.support.shapes import NAMES, shape
 
@@ -350,6 +351,12 @@ def test_of_the_rules_here_one_reads_tokens() -> None:
     assert not AllOf(SubagentRule(), Not(ImageRule())).reads_tokens
     simple = {rule for rule in BUILT_IN.values() if rule not in (AllOf, AnyOf, Not)}
     assert {rule for rule in simple if rule.reads_tokens} == {TokenCountRule}
+
+
+def test_a_rule_is_built_in_when_all_that_it_is_made_of_is() -> None:
+    assert is_built_in(AllOf(SubagentRule(), Not(AnyOf(ImageRule(), DefaultRule()))))
+    for rule in (Own(), AllOf(SubagentRule(), Own()), Not(Own()), Not(AnyOf(Own()))):
+        assert not is_built_in(rule)
 
 
 def test_every_rule_of_the_module_is_in_the_table() -> None:

@@ -26,6 +26,7 @@ from ccproxyd.routing.tokens import (
     full_count,
     load_encoding,
 )
+from ccproxyd.routing.toolsets import Toolset, Toolsets
 from tests.support.shapes import NAMES, jpeg, long_conversation, main_body, shape, text
 
 EVIL_TEXTS = {
@@ -484,3 +485,17 @@ def test_texts_count_as_litellm_counts_them(tmp_path: Path) -> None:
     theirs = orjson.loads(done.stdout.splitlines()[-1])
     ours = list(map(TokenCounter().count_text, samples))
     assert ours == pytest.approx(theirs, rel=0.02)
+
+
+def test_known_tools_count_as_they_did_when_they_were_new() -> None:
+    tools = [{"name": "Read", "description": "some words " * 500}]
+    raw = orjson.dumps({"system": "Be brief.", "messages": [], "tools": tools})
+    toolsets, counter = Toolsets(), TokenCounter()
+    for _ in range(2):
+        toolsets.learn(raw, toolsets.loads(raw))
+    body = toolsets.loads(raw)
+    assert isinstance(body["tools"], Toolset)
+    assert counter.count(body) == full_count(orjson.loads(raw))
+    assert counter.begin(body).new_characters == 0
+    assert counter.count({**body, "system": "Be very brief."}) > counter.count(body)
+    assert counter.count({**body, "tools": []}) < counter.count(body)
