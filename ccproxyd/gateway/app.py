@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from secrets import token_hex
 from typing import Any, Final, cast
 from urllib.parse import parse_qsl, quote, urlencode
@@ -297,13 +297,13 @@ class App:
                 await self._travel(exchange, plan, report)
 
     async def _travel(self, exchange: Exchange, plan: Plan, report: Report) -> None:
+        if plan.to_count is None:
+            return await self._by_a_lane(exchange, plan, report)
+
         async def ask(exchange: Exchange) -> None:
             await self._by_a_lane(exchange, plan, report)
 
-        if plan.to_count is None:
-            await ask(exchange)
-        else:
-            await answer_count(exchange, plan.to_count, ask, report, self.log)
+        return await answer_count(exchange, plan.to_count, ask, report, self.log)
 
     async def _by_a_lane(self, exchange: Exchange, plan: Plan, report: Report) -> None:
         if plan.errand is None or not await self._directly(exchange, plan.errand, report):
@@ -383,8 +383,12 @@ def _check_key(exchange: Exchange, table: Table) -> None:
 def _describe(request: Request, table: Table, report: Report) -> None:
     """For the records, as the client sent it; it is put into words when they are written."""
     if table.is_recorded:
-        name = table.told_name(request.requested_model)
-        report.find_about = lambda: about(request, name, table.session_key)
+
+        def found() -> Mapping[str, Any]:
+            name = table.told_name(request.requested_model)
+            return about(request, name, table.session_key)
+
+        report.find_about = found
 
 
 def _count(request: Request) -> None:

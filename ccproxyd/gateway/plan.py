@@ -92,8 +92,10 @@ def _body_for_litellm(request: Request, raw: bytes) -> bytes:
 
 def choice_for(table: Table, request: Request, decision: Decision) -> Choice:
     """The lane of a request, and why."""
-    has_token = table.lent(decision.label, request.headers) is not None
-    return choose(table.lane_of(decision.label), decision, request, has_token=has_token)
+    lane = table.lane_of(decision.label)
+    needs_token = lane.endpoint is not None and lane.endpoint.key is None
+    has_token = needs_token and table.lent(decision.label, request.headers) is not None
+    return choose(lane, decision, request, has_token=has_token)
 
 
 def order_for(

@@ -265,6 +265,11 @@ class Gate:
         found = tuple(map(UsedUp.from_message, message["exceeded"]))
         return cls(message["on_exceeded"], found)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether everything is allowed."""
+        return not self.used_up or self.on_exceeded == WARN
+
     def verdict(self, label: str, names: Names = alone, *, movable: bool = True) -> Verdict:
         """What becomes of a request that was routed to a label.
 
@@ -273,7 +278,7 @@ class Gate:
             movable: whether another model could answer it; none could a request for an embedding.
         """
         concerned = [one for one in self.used_up if one.concerns(names(label))]
-        if not concerned or self.on_exceeded == WARN:
+        if not concerned or self.is_open:
             return Allowed()
         other = route_of(self.on_exceeded)
         if other is None:

@@ -176,9 +176,19 @@ def compile_hooks(
             steps.append(_STEPS[entry.hook])
         elif entry.hook in _LAST_STEPS and _LAST_STEPS[entry.hook] not in last:
             last.append(_LAST_STEPS[entry.hook])
-    if route not in steps:
+    if not any(isinstance(step, OwnStep) for step in steps):
+        steps = [step for step in steps if step not in (evaluate_rules, route)]
+        steps.append(find_route)
+    elif route not in steps:
         steps.append(route)
     return Pipeline(tuple(steps), tuple(last))
+
+
+async def find_route(passage: Passage) -> None:
+    """`rule_evaluator` and `model_router`, where no hook of the user's own has a say."""
+    decision = await passage.ways.decide(passage.request)
+    passage.note(**{draft.ALIAS: decision.requested_model})
+    passage.route(decision)
 
 
 async def evaluate_rules(passage: Passage) -> None:

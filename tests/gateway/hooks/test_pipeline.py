@@ -94,7 +94,7 @@ async def test_a_route_is_decided_once_whatever_is_listed(house, hooks):
 
 async def test_by_default_there_is_one_step_beside_the_rules_and_no_copy(house):
     pipeline = compile_hooks(DEFAULT_HOOKS, {}, house.directory, house.failed)
-    assert (len(pipeline.steps), pipeline.last) == (2, ())
+    assert (len(pipeline.steps), pipeline.last) == (1, ())
     passage = await house.run(*USUAL, "forward_oauth")
     assert passage._draft is None
 
