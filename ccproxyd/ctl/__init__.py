@@ -8,6 +8,7 @@
       completion           the verbs
     serving, detach, tail  whether it serves yet; in the background; the end of a log
     windows                how long a conversation may become on its way through the rules
+    overrides              what a client's own settings put before its environment
     machine, commands      where this is, and for whom; the door to other programs
     printing, waiting      tables, words for figures; a line that shows what is waited for
 

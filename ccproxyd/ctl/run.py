@@ -4,7 +4,8 @@
 
 A daemon that is down is started as `start` does it, and waited for; one that runs is used as it is.
 Then the command takes this process's place: its exit code, its signals and its terminal are its
-own, and nothing is left of us that could end the daemon, which others may use as well.
+own, and nothing is left of us that could end the daemon, which others may use as well. Where Claude
+Code's own settings would undo what it is given, that is said before.
 
 Exit codes of our own are those of a shell: 127 for a program that is not there, 126 for one that
 cannot be run.
@@ -18,13 +19,15 @@ import signal
 import sys
 from argparse import Namespace
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final, NoReturn
 
 from ccproxyd.control.client import Client, FailedError
 from ccproxyd.control.status import Status
 from ccproxyd.ctl.env import Place, Variables, place_of_running, variables_at
+from ccproxyd.ctl.overrides import CLIENT, overridden, settings_files
 from ccproxyd.ctl.printing import print_error
-from ccproxyd.ctl.reach import client_of
+from ccproxyd.ctl.reach import client_of, home
 from ccproxyd.ctl.serving import complain_of, status_of, wait_until_serving
 from ccproxyd.ctl.start import start_in_background
 from ccproxyd.errors import EXIT_USAGE
@@ -50,7 +53,12 @@ def run(args: Namespace) -> int:
     code, place = _place(args)
     if place is None:
         return code
-    return _become(program, command, variables_at(args, place))
+    variables = variables_at(args, place)
+    if Path(program).name == CLIENT:
+        files = settings_files(os.environ, home(), Path.cwd())
+        for note in overridden(variables, files):
+            print_error(f"note: {note}")
+    return _become(program, command, variables)
 
 
 def _words(args: Namespace) -> list[str]:

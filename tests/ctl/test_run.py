@@ -146,6 +146,20 @@ def test_a_subscription_takes_the_keys_out_of_the_commands_environment(
     assert os.environ["ANTHROPIC_AUTH_TOKEN"] == "sk-before"
 
 
+def test_settings_of_claude_code_that_go_before_are_told(path: Path, home: Path) -> None:
+    client = home / "bin" / "claude"
+    write(client, "#!/bin/sh\necho ran\n")
+    client.chmod(0o755)
+    env = {"ANTHROPIC_BASE_URL": "https://elsewhere.example"}
+    write(home / ".claude" / "settings.json", json.dumps({"env": env}))
+    with running_in_thread(path, FakeOperations()):
+        done = started(str(client))
+        other = started("sh", "-c", "echo ran")
+    assert (done.stdout, other.stdout) == ("ran\n", "ran\n")
+    assert done.stderr.startswith(f"ccproxyctl: note: {home}/.claude/settings.json sets ANTHROPIC")
+    assert other.stderr == ""
+
+
 # The daemon
 
 
