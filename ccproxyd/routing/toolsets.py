@@ -26,6 +26,9 @@ LEAST_BYTES: Final = 4 * 1024
 MOST_BYTES: Final = 1024 * 1024
 """Of all sets together; parsed they take five times as much."""
 
+MOST_BEHIND: Final = 32 * 1024
+"""Clients write tools behind the conversation; where more than this follows, nobody looks."""
+
 _FIELD: Final = "tools"
 _OPENING: Final = b'"tools":['
 _MET: Final = 256
@@ -69,9 +72,11 @@ class Toolsets:
         Raises:
             orjson.JSONDecodeError: it is no JSON.
         """
-        start = raw.find(_OPENING) + len(_OPENING) - 1 if self._known else 0
         for known in self._known:
-            if raw.startswith(known.raw, start):
+            latest = len(raw) - len(known.raw)
+            found = raw.find(_OPENING, max(0, latest - MOST_BEHIND), max(0, latest + 1))
+            start = found + len(_OPENING) - 1
+            if found >= 0 and raw.startswith(known.raw, start):
                 return self._with_known(raw, start, known)
         return orjson.loads(raw)
 
@@ -115,13 +120,12 @@ class Toolsets:
 
 def _bytes_of_tools(raw: bytes, body: dict[str, Any]) -> bytes:
     """Those that seem to be the value of `tools`, by what comes before and behind; or none."""
-    found = raw.find(_OPENING)
-    start = found + len(_OPENING) - 1
     names = list(body)
     following = names[names.index(_FIELD) + 1 :]
-    behind = b"],%b:" % orjson.dumps(following[0]) if following else b"]}"
-    end = raw.find(behind, start) if following else raw.rfind(behind)
-    return raw[start : end + 1] if found >= 0 and end > start else b""
+    end = raw.rfind(b"],%b:" % orjson.dumps(following[0]) if following else b"]}")
+    found = raw.rfind(_OPENING, 0, max(0, end))
+    is_near = found >= 0 and len(raw) - end <= MOST_BEHIND
+    return raw[found + len(_OPENING) - 1 : end + 1] if is_near else b""
 
 
 def _parsed(said: bytes) -> list[Any] | None:

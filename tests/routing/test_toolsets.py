@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ccproxyd.routing.toolsets import LEAST_BYTES, MOST_BYTES, Toolset, Toolsets
+from ccproxyd.routing.toolsets import LEAST_BYTES, MOST_BEHIND, MOST_BYTES, Toolset, Toolsets
 
 TOOL = {"name": "Read", "description": "x" * LEAST_BYTES, "input_schema": {"required": ["path"]}}
 MESSAGES = [{"role": "user", "content": "Hello"}]
@@ -99,6 +99,17 @@ def test_there_is_room_for_some_and_the_newest_stay() -> None:
         meet(toolsets, raw)
         meet(toolsets, raw)
     assert [knows(toolsets, raw) for raw in bodies] == [False, False, True, True]
+
+
+def test_a_long_conversation_is_not_searched() -> None:
+    toolsets = met(saying([TOOL]))
+    long = [{"role": "user", "content": "x" * MOST_BEHIND}]
+    assert knows(toolsets, orjson.dumps({"messages": long, "tools": [TOOL], "stream": True}))
+    assert not knows(toolsets, orjson.dumps({"tools": [TOOL], "messages": long}))
+
+
+def test_a_body_that_is_shorter_than_known_tools_is_parsed_as_any() -> None:
+    assert met(saying([TOOL])).loads(b'{"tools":[]}') == {"tools": []}
 
 
 def test_who_writes_json_with_spaces_is_understood_and_not_remembered() -> None:
