@@ -111,9 +111,10 @@ def strip_for_others(body: Body, model: str = "") -> Adapted:
 
     That is the client's billing header, the user's id and the cache marks; the marks stay for a
     Claude that somebody else serves, which caches nothing without them. References to tools that
-    a search has found become words, since in translation nothing would be left of them. Thinking
-    stays as it is, signatures too: LiteLLM drops foreign ones on its way, and in some it has put
-    away the provider's own reasoning, which that provider wants back.
+    a search has found become words, since in translation nothing would be left of them. A tool
+    without parameters gets an empty list of them, which says the same: OpenAI refuses the request
+    where it is missing. Thinking stays as it is, signatures too: LiteLLM drops foreign ones on its
+    way, and in some it has put away the provider's own reasoning, which that provider wants back.
 
     >>> strip_for_others({"system": "Be brief.", "metadata": {"user_id": "me"}}).body
     {'system': 'Be brief.'}
@@ -588,9 +589,21 @@ def _unmarked(item: Any, depth: int = 0) -> Any:
     return _without(item, "cache_control") if "cache_control" in item else item
 
 
+def _complete_schemas(body: Body, family: Family) -> Body:
+    return _each_of(body, "tools", _with_properties) if family is OTHER else body
+
+
+def _with_properties(tool: Any) -> Any:
+    schema = _section(_section(tool).get("input_schema"))
+    if schema.get("type") != "object" or "properties" in schema:
+        return tool
+    return {**tool, "input_schema": {**schema, "properties": {}}}
+
+
 _STRIPPING: Final[_Steps] = (
     ("billing", _strip_billing),
     ("user_id", _strip_user_id),
     ("cache_control", _strip_cache_marks),
     ("references", _strip_references),
+    ("schemas", _complete_schemas),
 )

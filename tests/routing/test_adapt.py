@@ -853,6 +853,23 @@ def test_only_what_must_change_is_made_anew() -> None:
     assert set(body) - set(stripped.body) == {"metadata"}
 
 
+@pytest.mark.parametrize(
+    ("schema", "sent"),
+    [
+        ({"type": "object"}, {"type": "object", "properties": {}}),
+        ({"type": "object", "properties": {"a": {}}}, {"type": "object", "properties": {"a": {}}}),
+        ({"type": "string"}, {"type": "string"}),
+        ({}, {}),
+        ("whatever", "whatever"),
+    ],
+)
+def test_a_tool_without_parameters_says_so_to_who_wants_to_hear_it(schema: Any, sent: Any) -> None:
+    body = asked(tools=[{"name": "Now", "input_schema": schema}, {"name": "Bash"}, "whatever"])
+    assert strip_for_others(body).body["tools"][0]["input_schema"] == sent
+    assert strip_for_others(body).body["tools"][1:] == body["tools"][1:]
+    assert strip_for_others(body, "openrouter/anthropic/claude-sonnet-5").body is body
+
+
 def test_thinking_and_system_messages_stay_for_the_translator() -> None:
     body = asked(user(said(1)), notes(5), assistant(thought(3, 30), said(2)), user(said(4)))
     assert strip_for_others(body) == Adapted(body)
