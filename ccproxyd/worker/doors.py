@@ -370,6 +370,34 @@ def let_providers_begin() -> None:
     completions.AnthropicStreamWrapper = _CompletingFirst
 
 
+class _AskingReasoners(responses.LiteLLMAnthropicToResponsesAPIAdapter):  # type: ignore[misc]
+    """LiteLLM's way from a message to OpenAI's responses, which wants from a model what it has."""
+
+    def translate_request(
+        self, anthropic_request: Mapping[str, Any], include_encrypted_reasoning: bool = True
+    ) -> dict[str, Any]:
+        wanted = include_encrypted_reasoning and _may_reason(anthropic_request["model"])
+        return cast("dict[str, Any]", super().translate_request(anthropic_request, wanted))
+
+
+def _may_reason(model: str) -> bool:
+    """Of a model of OpenAI's that LiteLLM's list does not have nobody knows."""
+    try:
+        found = litellm.get_model_info(model, custom_llm_provider="openai")
+    except Exception:  # what it raises for one that it does not know has no type of its own
+        return True
+    return bool(found.get("supports_reasoning"))
+
+
+def ask_reasoners_alone_for_reasoning() -> None:
+    """From now on a message that goes to a model which does not reason asks it for no reasoning.
+
+    LiteLLM asks every model of OpenAI's for its encrypted reasoning, to hand it back in the next
+    turn, and OpenAI refuses the whole request where the model has none, as gpt-4o.
+    """
+    responses._ADAPTER = _AskingReasoners()  # noqa: SLF001 - the one place for it
+
+
 def callbacks() -> tuple[Any, ...]:
     """What LiteLLM calls before a request, in order."""
     return tuple(litellm.callbacks)

@@ -107,6 +107,7 @@ async def _litellm(
     doors.keep_messages_whole()
     doors.keep_counts_whole(partial(outgoing.lent_to_a_count, environ=os.environ))
     doors.let_providers_begin()
+    doors.ask_reasoners_alone_for_reasoning()
     running = doors.started(order.config)
     with refusing("LiteLLM cannot start"):
         state = await running.__aenter__()

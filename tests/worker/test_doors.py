@@ -206,6 +206,39 @@ async def nothing():
     yield
 
 
+@pytest.mark.parametrize(
+    ("model", "asked"),
+    [
+        ("gpt-4o-mini", None),
+        ("ft:gpt-4o-mini-2024-07-18:us::id", None),
+        ("gpt-5-mini", ["reasoning.encrypted_content"]),
+        ("a-model-of-tomorrow", ["reasoning.encrypted_content"]),
+    ],
+)
+def test_only_who_may_reason_is_asked_for_reasoning(doors, monkeypatch, model, asked):
+    monkeypatch.setattr(doors.responses, "_ADAPTER", doors.responses._ADAPTER)
+    doors.ask_reasoners_alone_for_reasoning()
+    sent = doors.responses._build_responses_kwargs(
+        max_tokens=9,
+        messages=[{"role": "user", "content": "hi"}],
+        model=model,
+        extra_kwargs={"custom_llm_provider": "openai"},
+    )
+    assert sent.get("include") == asked
+
+
+def test_what_the_config_asks_for_is_asked_of_every_model(doors, monkeypatch):
+    monkeypatch.setattr(doors.responses, "_ADAPTER", doors.responses._ADAPTER)
+    doors.ask_reasoners_alone_for_reasoning()
+    sent = doors.responses._build_responses_kwargs(
+        max_tokens=9,
+        messages=[{"role": "user", "content": "hi"}],
+        model="gpt-4o-mini",
+        extra_kwargs={"custom_llm_provider": "openai", "include": ["file_search_call.results"]},
+    )
+    assert sent["include"] == ["file_search_call.results"]
+
+
 def test_callbacks_can_be_taken_out_of_every_list(doors, litellm):
     unwanted, wanted = doors.CustomLogger(), doors.CustomLogger()
     lists = [getattr(litellm, name) for name in doors._CALLBACK_LISTS]
