@@ -46,8 +46,12 @@ CANARY: Final = "canary-7f3a"
 TOO_LONG: Final = "prompt is too long: 210000 tokens > 200000 maximum"
 RETRY_AFTER: Final = "7"
 LARGE_TOKENS: Final = 1500
+MAX_TOKENS: Final = 8192
+"""More than the 4096 that LiteLLM lets a Claude think for at `high`, else Anthropic refuses it."""
 NEEDS_LITELLM: Final = {"x-litellm-tags": f"{CANARY}-tag"}
 TOOL: Final = "Lookup"
+SCHEMA: Final = {"type": "object", "properties": {"word": {"type": "string"}}}
+"""With a parameter: how a tool without any is to be declared, providers do not agree on."""
 
 
 @frozen
@@ -147,7 +151,7 @@ def body_of(row: Row, text: str | None = None) -> dict[str, Any]:
         return {"model": MODELS[row.call], "input": said, **_streaming(row)}
     body = {
         "model": _model_of(row),
-        "max_tokens": 2048,
+        "max_tokens": MAX_TOKENS,
         "messages": [{"role": "user", "content": said}],
         **_streaming(row),
     }
@@ -177,10 +181,10 @@ def _asking_for(row: Row) -> dict[str, Any]:
         case "chat", "think":
             return {"reasoning_effort": "high"}
         case "messages", "tools":
-            tool = {"name": TOOL, "description": CANARY, "input_schema": {"type": "object"}}
+            tool = {"name": TOOL, "description": CANARY, "input_schema": SCHEMA}
             return {"tools": [tool], "tool_choice": {"type": "tool", "name": TOOL}}
         case "chat", "tools":
-            function = {"name": TOOL, "parameters": {"type": "object", "properties": {}}}
+            function = {"name": TOOL, "parameters": SCHEMA}
             choice = {"type": "function", "function": {"name": TOOL}}
             return {"tools": [{"type": "function", "function": function}], "tool_choice": choice}
     return {}

@@ -49,6 +49,25 @@ def test_with_a_key_it_asks_for_every_row(provider: RunningProvider) -> None:
     }
 
 
+def test_every_row_that_fails_is_told(provider: RunningProvider) -> None:
+    done = live({"ANTHROPIC_API_KEY": "sk-live", "ANTHROPIC_BASE_URL": f"{provider.url}/nowhere"})
+    assert done.returncode == 1
+    [anthropic] = [one for one in PROVIDERS if one.name == "anthropic"]
+    assert [row.name for row in rows(anthropic) if f"{row.name}: 404" not in done.stdout] == []
+
+
+def test_what_is_asked_is_asked_as_its_provider_takes_it(provider: RunningProvider) -> None:
+    before = len(provider.requests)
+    keys = {"ANTHROPIC_API_KEY": "sk-live", "ANTHROPIC_BASE_URL": provider.url}
+    assert live(keys).returncode == 0
+    bodies = [one.fields for one in provider.requests[before:]]
+    budgets = [
+        (one["thinking"]["budget_tokens"], one["max_tokens"]) for one in bodies if "thinking" in one
+    ]
+    assert budgets
+    assert all(budget < limit for budget, limit in budgets)
+
+
 def test_a_provider_is_asked_on_both_lanes_where_it_has_both() -> None:
     lanes = {one.name: {row.lane for row in rows(one)} for one in PROVIDERS}
     both = {"direct", "litellm"}
