@@ -15,6 +15,7 @@ that have it: who gets it may read it, and nothing else.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
 from typing import Any, Final
 
 import orjson
@@ -24,10 +25,12 @@ from ccproxyd.routing.memory import Memory
 
 LEAST_BYTES: Final = 4 * 1024
 MOST_BYTES: Final = 1024 * 1024
-"""Of all sets together; parsed they take five times as much."""
-
-MOST_BEHIND: Final = 32 * 1024
+"""Of all sets together; parsed, usual ones take five times as much."""
+MOST_SETS: Final = 8
+MOST_BEHIND: Final = 8 * 1024
 """Clients write tools behind the conversation; where more than this follows, nobody looks."""
+MOST_TRIES: Final = 4
+"""So many places in a body that could be the one."""
 
 _FIELD: Final = "tools"
 _OPENING: Final = b'"tools":['
@@ -73,11 +76,9 @@ class Toolsets:
             orjson.JSONDecodeError: it is no JSON.
         """
         for known in self._known:
-            latest = len(raw) - len(known.raw)
-            found = raw.find(_OPENING, max(0, latest - MOST_BEHIND), max(0, latest + 1))
-            start = found + len(_OPENING) - 1
-            if found >= 0 and raw.startswith(known.raw, start):
-                return self._with_known(raw, start, known)
+            for start in _starts(raw, len(known.raw)):
+                if raw.startswith(known.raw, start):
+                    return self._with_known(raw, start, known)
         return orjson.loads(raw)
 
     def lacks(self, body: dict[str, Any]) -> bool:
@@ -90,6 +91,8 @@ class Toolsets:
         if not LEAST_BYTES <= len(said) <= MOST_BYTES:
             return
         digest = hash(said)
+        if any(known.raw == said for known in self._known):
+            return
         if self._met.get(digest) is None:
             self._met.put(digest, True)
         elif (parsed := _parsed(said)) is not None:
@@ -109,23 +112,33 @@ class Toolsets:
 
     def _keep(self, new: _Known) -> None:
         """The newest first, and of the others as many as there is room for."""
-        others = [known for known in self._known if known.raw != new.raw]
         kept, room = [new], MOST_BYTES - len(new.raw)
-        for known in others:
-            room -= len(known.raw)
-            if room >= 0:
+        for known in self._known[: MOST_SETS - 1]:
+            if len(known.raw) <= room:
                 kept.append(known)
+                room -= len(known.raw)
         self._known = kept
+
+
+def _starts(raw: bytes, length: int) -> Iterator[int]:
+    """Where a value of `tools` of that length may begin."""
+    latest = len(raw) - length
+    found = max(0, latest - MOST_BEHIND) - 1
+    for _ in range(MOST_TRIES):
+        found = raw.find(_OPENING, found + 1, max(0, latest + 1))
+        if found < 0:
+            return
+        yield found + len(_OPENING) - 1
 
 
 def _bytes_of_tools(raw: bytes, body: dict[str, Any]) -> bytes:
     """Those that seem to be the value of `tools`, by what comes before and behind; or none."""
     names = list(body)
     following = names[names.index(_FIELD) + 1 :]
-    end = raw.rfind(b"],%b:" % orjson.dumps(following[0]) if following else b"]}")
-    found = raw.rfind(_OPENING, 0, max(0, end))
-    is_near = found >= 0 and len(raw) - end <= MOST_BEHIND
-    return raw[found + len(_OPENING) - 1 : end + 1] if is_near else b""
+    behind = b"],%b:" % orjson.dumps(following[0]) if following else b"]}"
+    end = raw.rfind(behind, max(0, len(raw) - MOST_BEHIND))
+    found = raw.rfind(_OPENING, max(0, end - MOST_BYTES - len(_OPENING)), max(0, end))
+    return raw[found + len(_OPENING) - 1 : end + 1] if found >= 0 else b""
 
 
 def _parsed(said: bytes) -> list[Any] | None:

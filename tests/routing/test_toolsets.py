@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ccproxyd.routing.toolsets import LEAST_BYTES, MOST_BEHIND, MOST_BYTES, Toolset, Toolsets
+from ccproxyd.routing.toolsets import (
+    LEAST_BYTES,
+    MOST_BEHIND,
+    MOST_BYTES,
+    MOST_SETS,
+    Toolset,
+    Toolsets,
+)
 
 TOOL = {"name": "Read", "description": "x" * LEAST_BYTES, "input_schema": {"required": ["path"]}}
 MESSAGES = [{"role": "user", "content": "Hello"}]
@@ -110,6 +117,24 @@ def test_a_long_conversation_is_not_searched() -> None:
 
 def test_a_body_that_is_shorter_than_known_tools_is_parsed_as_any() -> None:
     assert met(saying([TOOL])).loads(b'{"tools":[]}') == {"tools": []}
+
+
+def test_of_many_small_ones_the_last_few_stay() -> None:
+    toolsets = Toolsets()
+    bodies = [saying([{**TOOL, "name": str(number)}]) for number in range(MOST_SETS + 3)]
+    for raw in bodies:
+        meet(toolsets, raw)
+        meet(toolsets, raw)
+    assert [knows(toolsets, raw) for raw in bodies] == [False] * 3 + [True] * MOST_SETS
+
+
+def test_tools_in_the_last_message_do_not_hide_the_requests() -> None:
+    raw = saying([TOOL], messages=[{"role": "user", "content": [{"input": {"tools": ["Read"]}}]}])
+    toolsets = met(raw)
+    assert knows(toolsets, raw)
+    known = toolsets.loads(raw)["tools"]
+    toolsets.learn(raw, orjson.loads(raw))
+    assert toolsets.loads(raw)["tools"] is known
 
 
 def test_who_writes_json_with_spaces_is_understood_and_not_remembered() -> None:
