@@ -14,13 +14,16 @@ from pathlib import Path
 from typing import Any, Final
 
 CLIENT: Final = "claude"
-WATCHED: Final = (
-    "ANTHROPIC_BASE_URL",
-    "ANTHROPIC_AUTH_TOKEN",
-    "ANTHROPIC_API_KEY",
-    "ANTHROPIC_CUSTOM_HEADERS",
-)
+LOGINS: Final = ("ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_API_KEY")
+WATCHED: Final = ("ANTHROPIC_BASE_URL", *LOGINS, "ANTHROPIC_CUSTOM_HEADERS")
 """Where a request goes, and what lets it in."""
+ELSEWHERE: Final = (
+    "CLAUDE_CODE_USE_BEDROCK",
+    "CLAUDE_CODE_USE_VERTEX",
+    "CLAUDE_CODE_USE_FOUNDRY",
+)
+"""Any of these has Claude Code speak to somebody else, whatever its address is."""
+_NO: Final = (None, "", "0", "false")
 
 _MANAGED: Final = (
     Path("/etc/claude-code/managed-settings.json"),
@@ -48,19 +51,37 @@ def overridden(variables: Mapping[str, str | None], files: tuple[Path, ...]) -> 
     """
     for file in dict.fromkeys(files):
         said = _env_of(file)
-        for name in WATCHED:
-            if name in said and name in variables and said[name] != variables[name]:
+        for name in (*WATCHED, *ELSEWHERE):
+            if name in said and _is_other(name, said[name], variables):
                 yield (
                     f"{file} sets {name}, which stands before what Claude Code is given here; "
                     'take it out of "env" in there, or requests may not reach ccproxyd'
                 )
 
 
+def unwanted(*, oauth: bool) -> dict[str, str | None]:
+    """What must not be set beside the variables of `client_variables`: a login of another kind."""
+    return dict.fromkeys(LOGINS) if oauth else {}
+
+
+def _is_other(name: str, value: Any, variables: Mapping[str, str | None]) -> bool:
+    if name in ELSEWHERE:
+        return value not in _NO
+    return name in variables and _plain(value) != _plain(variables[name])
+
+
+def _plain(value: Any) -> Any:
+    """An address in one of its spellings."""
+    if not isinstance(value, str):
+        return value
+    return value.rstrip("/").replace("//localhost:", "//127.0.0.1:")
+
+
 def _env_of(file: Path) -> dict[str, Any]:
     """Nothing where it cannot be read: Claude Code itself says what is wrong with it."""
     try:
         settings = json.loads(file.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     found = settings.get("env") if isinstance(settings, dict) else None
     return found if isinstance(found, dict) else {}

@@ -25,7 +25,7 @@ from typing import Final, NoReturn
 from ccproxyd.control.client import Client, FailedError
 from ccproxyd.control.status import Status
 from ccproxyd.ctl.env import Place, Variables, place_of_running, variables_at
-from ccproxyd.ctl.overrides import CLIENT, overridden, settings_files
+from ccproxyd.ctl.overrides import CLIENT, overridden, settings_files, unwanted
 from ccproxyd.ctl.printing import print_error
 from ccproxyd.ctl.reach import client_of, home
 from ccproxyd.ctl.serving import complain_of, status_of, wait_until_serving
@@ -55,10 +55,13 @@ def run(args: Namespace) -> int:
         return code
     variables = variables_at(args, place)
     if Path(program).name == CLIENT:
-        files = settings_files(os.environ, home(), Path.cwd())
-        for note in overridden(variables, files):
-            print_error(f"note: {note}")
+        _warn_of_settings({**unwanted(oauth=args.oauth), **variables})
     return _become(program, command, variables)
+
+
+def _warn_of_settings(variables: Variables) -> None:
+    for note in overridden(variables, settings_files(os.environ, home(), Path())):
+        print_error(f"note: {note}")
 
 
 def _words(args: Namespace) -> list[str]:

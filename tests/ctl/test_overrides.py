@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from ccproxyd.ctl.overrides import overridden, settings_files
+from ccproxyd.ctl.env import client_variables
+from ccproxyd.ctl.overrides import overridden, settings_files, unwanted
 from tests.ctl.service.fakes import write
 
 URL = "http://127.0.0.1:4000"
@@ -37,12 +38,31 @@ def test_the_same_values_are_no_news_nor_are_other_variables(tmp_path: Path) -> 
     assert told(tmp_path, {"env": {**GIVEN, "ENABLE_TOOL_SEARCH": "false", "OTHER": "1"}}) == []
 
 
-def test_a_key_that_must_not_be_set_is_told(tmp_path: Path) -> None:
-    given = {"ANTHROPIC_CUSTOM_HEADERS": "x: y", "ANTHROPIC_API_KEY": None}
-    assert told(tmp_path, {"env": {"ANTHROPIC_API_KEY": "sk"}}, given) == ["ANTHROPIC_API_KEY"]
+@pytest.mark.parametrize("name", ["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"])
+def test_a_login_that_would_take_the_subscriptions_place_is_told(tmp_path: Path, name: str) -> None:
+    given = unwanted(oauth=True) | client_variables("127.0.0.1", 4000, "sk-1", {}, oauth=True)
+    assert told(tmp_path, {"env": {name: "sk"}}, given) == [name]
 
 
-@pytest.mark.parametrize("settings", ["", "{", "[]", {}, {"env": []}, {"env": None}])
+def test_an_api_key_beside_our_token_does_no_harm(tmp_path: Path) -> None:
+    given = unwanted(oauth=False) | client_variables("127.0.0.1", 4000, "sk-1", {})
+    assert told(tmp_path, {"env": {"ANTHROPIC_API_KEY": "sk"}}, given) == []
+
+
+@pytest.mark.parametrize(("value", "is_told"), [("1", True), (1, True), ("0", False), ("", False)])
+def test_a_client_that_speaks_to_somebody_else_is_told(
+    tmp_path: Path, value: Any, is_told: bool
+) -> None:
+    env = {"CLAUDE_CODE_USE_BEDROCK": value}
+    assert told(tmp_path, {"env": env}) == list(env) * is_told
+
+
+@pytest.mark.parametrize("url", ["http://localhost:4000", "http://127.0.0.1:4000/"])
+def test_the_same_address_may_be_written_otherwise(tmp_path: Path, url: str) -> None:
+    assert told(tmp_path, {"env": {"ANTHROPIC_BASE_URL": url}}) == []
+
+
+@pytest.mark.parametrize("settings", ["", "{", "[" * 100_000, "[]", {}, {"env": []}, {"env": None}])
 def test_what_is_no_settings_says_nothing(tmp_path: Path, settings: Any) -> None:
     assert told(tmp_path, settings) == []
 
@@ -64,4 +84,4 @@ def test_settings_are_the_users_the_projects_and_the_administrators(tmp_path: Pa
 def test_a_project_in_the_home_is_told_once(tmp_path: Path) -> None:
     write(tmp_path / ".claude" / "settings.json", json.dumps({"env": {"ANTHROPIC_API_KEY": "sk"}}))
     files = settings_files({}, tmp_path, tmp_path)
-    assert len(list(overridden({"ANTHROPIC_API_KEY": None}, files))) == 1
+    assert len(list(overridden(unwanted(oauth=True), files))) == 1
