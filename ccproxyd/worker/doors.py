@@ -376,14 +376,19 @@ class _AskingReasoners(responses.LiteLLMAnthropicToResponsesAPIAdapter):  # type
     def translate_request(
         self, anthropic_request: Mapping[str, Any], include_encrypted_reasoning: bool = True
     ) -> dict[str, Any]:
-        wanted = include_encrypted_reasoning and _may_reason(anthropic_request["model"])
-        return cast("dict[str, Any]", super().translate_request(anthropic_request, wanted))
+        may_reason = _may_reason(anthropic_request["model"])
+        wanted = include_encrypted_reasoning and may_reason
+        asked = cast("dict[str, Any]", super().translate_request(anthropic_request, wanted))
+        if not may_reason:
+            asked.pop("reasoning", None)
+        return asked
 
 
 def _may_reason(model: str) -> bool:
     """Of a model of OpenAI's that LiteLLM's list does not have nobody knows."""
     try:
-        found = litellm.get_model_info(model, custom_llm_provider="openai")
+        bare = model.removeprefix("responses/")
+        found = litellm.get_model_info(bare, custom_llm_provider="openai")
     except Exception:  # what it raises for one that it does not know has no type of its own
         return True
     return bool(found.get("supports_reasoning"))
@@ -393,7 +398,8 @@ def ask_reasoners_alone_for_reasoning() -> None:
     """From now on a message that goes to a model which does not reason asks it for no reasoning.
 
     LiteLLM asks every model of OpenAI's for its encrypted reasoning, to hand it back in the next
-    turn, and OpenAI refuses the whole request where the model has none, as gpt-4o.
+    turn, and OpenAI refuses the whole request where the model has none, as gpt-4o; LiteLLM itself
+    refuses one that asks such a model to think, unless the config has `drop_params`.
     """
     responses._ADAPTER = _AskingReasoners()  # noqa: SLF001 - the one place for it
 

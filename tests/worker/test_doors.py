@@ -210,6 +210,7 @@ async def nothing():
     ("model", "asked"),
     [
         ("gpt-4o-mini", None),
+        ("responses/gpt-4o", None),
         ("ft:gpt-4o-mini-2024-07-18:us::id", None),
         ("gpt-5-mini", ["reasoning.encrypted_content"]),
         ("a-model-of-tomorrow", ["reasoning.encrypted_content"]),
@@ -222,9 +223,11 @@ def test_only_who_may_reason_is_asked_for_reasoning(doors, monkeypatch, model, a
         max_tokens=9,
         messages=[{"role": "user", "content": "hi"}],
         model=model,
+        thinking={"type": "adaptive"},
         extra_kwargs={"custom_llm_provider": "openai"},
     )
     assert sent.get("include") == asked
+    assert ("reasoning" in sent) is (asked is not None)
 
 
 def test_what_the_config_asks_for_is_asked_of_every_model(doors, monkeypatch):
