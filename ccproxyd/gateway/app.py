@@ -144,7 +144,7 @@ class App:
             plan = await self._plan(exchange, table, report, routed=routed)
             report.lane = plan.lane
             if report.decision is not None:
-                telling = Later(lambda: self.send_report(report.decided_message()))
+                telling = Later(lambda: self.send_report(report.decided_message(plan.lane)))
             await self._unless_gone(exchange, plan, report)
         except ProxyError as error:
             report.status, report.error = report.status or error.code, type(error).__name__
@@ -221,13 +221,13 @@ class App:
             exchange.set_header("content-type", "application/json")
         kind = exchange.headers.get("content-type", "")
         if table.router.is_built_in:
-            body = parse_body(raw, kind, self.toolsets.loads)
-            if self.toolsets.lacks(body):
-                Later(lambda: self.toolsets.learn(raw, body))
+            said = parse_body(raw, kind, self.toolsets.loads)
+            if self.toolsets.lacks(said):
+                Later(lambda: self.toolsets.learn(raw, said))
         else:
-            body = parse_body(raw, kind)
-        if model := model_in(exchange.path):
-            body = {**body, "model": model}
+            said = parse_body(raw, kind)
+        model = model_in(exchange.path)
+        body = {**said, "model": model} if model else said
         return Request(
             body, headers=exchange.headers, path=exchange.path, counter=self.counter, raw=raw
         )
@@ -429,7 +429,7 @@ def _cancelled_when_gone(exchange: Exchange) -> Iterator[None]:
     Raises:
         ClientGoneError: that was it.
     """
-    task, is_gone = cast("asyncio.Task[None]", asyncio.current_task()), False
+    task, is_gone, is_over = cast("asyncio.Task[None]", asyncio.current_task()), False, False
     watching: asyncio.Task[None] | None = None
 
     def watch() -> None:
@@ -439,7 +439,7 @@ def _cancelled_when_gone(exchange: Exchange) -> Iterator[None]:
 
     def leave(_: asyncio.Future[None]) -> None:
         nonlocal is_gone
-        if not exchange.ended:
+        if not (exchange.ended or is_over):
             is_gone = True
             task.cancel()
 
@@ -451,6 +451,7 @@ def _cancelled_when_gone(exchange: Exchange) -> Iterator[None]:
             raise ClientGoneError from None
         raise
     finally:
+        is_over = True  # `leave` may be among what the loop calls next
         starting.cancel()
         if watching is not None:
             watching.remove_done_callback(leave)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 SECONDS: Final = 0.005
-"""Longer than a request needs to leave, shorter than any provider to answer."""
+"""Longer than a request needs to leave, shorter than most providers take to answer."""
 
 
 class Later:

@@ -130,8 +130,10 @@ class Report:
         kept = self.decision is not None and self.decision.kept and self.fallback is None
         return None if kept else self.cost_as_asked(self.usage)
 
-    def decided_message(self) -> Message:
-        return {"kind": "decided", **self._names(), "routing_ms": round(self.routing_ms, 3)}
+    def decided_message(self, lane: str) -> Message:
+        """With the lane that is tried first; the answer may be another's."""
+        names = {**self._names(), "lane": lane}
+        return {"kind": "decided", **names, "routing_ms": round(self.routing_ms, 3)}
 
     def finished_message(self) -> Message:
         now = perf_counter()

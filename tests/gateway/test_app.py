@@ -421,15 +421,16 @@ MANY_TOOLS = [{"name": "Read", "description": "x" * 5000}]
 
 
 def with_tools(number):
-    asked = {"model": "default", "max_tokens": number, "tools": MANY_TOOLS, "messages": []}
+    asked = {"model": "default", "max_tokens": number, "messages": [], "tools": MANY_TOOLS}
     return orjson.dumps(asked)
 
 
-async def test_tools_that_come_again_are_known_and_go_on_as_they_came(house, worker):
+@pytest.mark.parametrize("path", ["/v1/messages", "/openai/deployments/think/chat/completions"])
+async def test_tools_that_come_again_are_known_and_go_on_as_they_came(house, worker, path):
     for number in range(2):
-        await call(with_tools(number)).to(house.app)
+        await call(with_tools(number), path=path).to(house.app)
     await becomes(lambda: not house.app.toolsets.lacks(house.app.toolsets.loads(with_tools(2))))
-    await call(with_tools(2)).to(house.app)
+    await call(with_tools(2), path=path).to(house.app)
     assert [one.body for one in worker.requests] == [with_tools(number) for number in range(3)]
 
 
@@ -682,6 +683,30 @@ class Raises:
 
 
 # Clients that go away
+
+
+async def test_a_client_that_leaves_while_its_work_fails_cancels_nothing_that_follows(monkeypatch):
+    monkeypatch.setattr(app_module, "SECONDS", 0)
+    gone, watched = asyncio.Event(), asyncio.Event()
+
+    class Leaving:
+        ended = False
+
+        async def until_gone(self):
+            watched.set()
+            await gone.wait()
+
+    async def fail():
+        with app_module._cancelled_when_gone(Leaving()):
+            await watched.wait()
+            gone.set()
+            await asyncio.sleep(0)
+            raise ValueError("its work")
+
+    with pytest.raises(ValueError, match="its work"):
+        await fail()
+    await asyncio.sleep(0)
+    assert not asyncio.current_task().cancelling()
 
 
 async def test_a_client_that_leaves_while_it_waits_costs_nothing(house, worker):

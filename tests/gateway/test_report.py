@@ -17,7 +17,7 @@ KEY = bytes(32)
 def test_a_decision_is_told_by_its_names_alone():
     report = Report("r-1", call_type="anthropic_messages")
     report.decided(DECISION, report.started)
-    message = report.decided_message()
+    message = report.decided_message("direct")
     assert set(message) == {"kind", *NAMES, "routing_ms"}
     assert (message["label"], message["rule"], message["model"]) == (
         "think",
@@ -25,6 +25,12 @@ def test_a_decision_is_told_by_its_names_alone():
         "anthropic/opus",
     )
     assert "canary" not in repr(message)
+
+
+def test_a_decision_is_told_with_the_lane_that_was_tried_first():
+    report = Report("r-1", lane="litellm")
+    assert report.decided_message("direct")["lane"] == "direct"
+    assert report.finished_message()["lane"] == "litellm"
 
 
 def test_a_finished_request_is_told_by_names_and_numbers():
