@@ -38,6 +38,10 @@ _GENERAL_DEFAULTS: Final[Mapping[str, Any]] = {
     # Without it every start of a worker asks each openai/ deployment for its models.
     "disable_model_info_refresh": True,
 }
+_CLOSED_DEFAULTS: Final[Mapping[str, Any]] = {
+    # Nobody can sign in to its admin UI. Without it LiteLLM warns of sign-ins at each start.
+    "trusted_proxy_ranges": [],
+}
 # One 401 of a label's only deployment would answer 429 to everyone for some seconds, and retries
 # would hold a 429 back that the client handles better itself: both only if the user asks for them.
 _COOLDOWN_SETTINGS: Final = (
@@ -194,7 +198,12 @@ def _texts(values: Iterable[Any]) -> list[str]:
 
 
 def render(
-    document: Document, *, master_key: str, config_dir: Path, selftest_name: str
+    document: Document,
+    *,
+    master_key: str,
+    config_dir: Path,
+    selftest_name: str,
+    management: bool = False,
 ) -> dict[str, Any]:
     """The worker's config: the user's, with what we add; the argument stays as it is.
 
@@ -203,13 +212,15 @@ def render(
         master_key: the generation's own; not used when LiteLLM has a key database.
         config_dir: where a callback's module may be.
         selftest_name: the `model_name` that the worker proves itself with.
+        management: clients can reach LiteLLM's routes of management, and its admin UI.
     """
     rendered = copy.deepcopy(dict(document))
     for section in ("litellm_settings", "general_settings", "router_settings"):
         rendered[section] = rendered.get(section) or {}
     rendered["model_list"] = [*_rendered_models(rendered), _selftest(selftest_name)]
     rendered["litellm_settings"]["callbacks"] = _rendered_callbacks(rendered, config_dir)
-    rendered["general_settings"] = {**_GENERAL_DEFAULTS, **rendered["general_settings"]}
+    defaults = {**_GENERAL_DEFAULTS, **({} if management else _CLOSED_DEFAULTS)}
+    rendered["general_settings"] = {**defaults, **rendered["general_settings"]}
     rendered["router_settings"] |= _router_defaults(rendered)
     if not _has_database(rendered):
         rendered["general_settings"]["master_key"] = master_key

@@ -171,6 +171,7 @@ def _loaded(
     worker = _fingerprint(
         sources.merged.document,
         attrs.asdict(settings.workers),
+        settings.management_routes,
         sources.added,
         sources.names,
         _digests(worker_modules),

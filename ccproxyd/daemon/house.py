@@ -214,6 +214,8 @@ class House:
     # -- starting
 
     async def _start(self) -> None:
+        host, port = self.owned.address
+        self.log("info", "starting", version=__version__, listen=f"{host}:{port}")
         for warning in [*self.loaded.warnings, *self._about_address(), *self._about_lanes()]:
             self.log("warning", warning)
         self.notifier.starting("starting LiteLLM", seconds=Limits().start + 30)

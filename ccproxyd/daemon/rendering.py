@@ -76,6 +76,7 @@ class Rendering:
             master_key=seal.key,
             config_dir=directories.config,
             selftest_name=selftest,
+            management=loaded.settings.management_routes,
         )
         return cls(
             number,

@@ -202,9 +202,18 @@ def test_what_the_worker_needs_is_added(tmp_path: Path) -> None:
             "cancel_on_disconnect": True,
             "disable_model_info_refresh": True,
             "master_key": "sk-w",
+            "trusted_proxy_ranges": [],
         },
         "router_settings": {"disable_cooldowns": True, "num_retries": 0},
     }
+
+
+def test_where_somebody_can_sign_in_nothing_is_said_of_proxies(tmp_path: Path) -> None:
+    named = {"master_key": "sk-w", "config_dir": tmp_path, "selftest_name": "selftest-1"}
+    open_one = render({"model_list": []}, **named, management=True)
+    assert "trusted_proxy_ranges" not in open_one["general_settings"]
+    own = {"general_settings": {"trusted_proxy_ranges": ["10.0.0.0/8"]}}
+    assert render(own, **named)["general_settings"]["trusted_proxy_ranges"] == ["10.0.0.0/8"]
 
 
 def test_no_key_of_the_users_is_lost(tmp_path: Path) -> None:

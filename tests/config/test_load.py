@@ -307,6 +307,7 @@ LOCAL = {
         ("my_rules.py", LOCAL["my_rules"] + "y = 1\n", RULES_ALONE),
         ("my_helper.py", "LIMIT = 2\n", RULES_ALONE),
         ("ccproxy.yaml", LOCAL["ours"] + "litellm: {num_workers: 2}\n", BOTH),
+        ("ccproxy.yaml", LOCAL["ours"].replace("{", "{management_routes: true, ", 1), BOTH),
         ("config.yaml", LOCAL["litellm"].replace("opus", "sonnet"), BOTH),
         ("config.yaml", LOCAL["litellm"] + "general_settings: {x: 1}\n", WORKERS_ALONE),
         ("my_callbacks.py", "log = 2\n", WORKERS_ALONE),

@@ -144,3 +144,12 @@ def test_the_demo_answers_without_keys_or_network(root: Path) -> None:
             assert answer.status_code == 200
             assert "message_stop" in "".join(answer.iter_lines())
         assert "curl" in "".join(daemon.text)
+
+
+def test_a_good_start_says_that_it_begins_and_is_ready_and_nothing_else(
+    provider: RunningProvider,
+) -> None:
+    """With the real LiteLLM, whose own remarks would be warnings that nobody can act on."""
+    with running_daemon(Setup(), provider.url) as daemon:
+        daemon.happened("ready")
+        assert [record["event"] for record in daemon.records] == ["starting", "ready"]
