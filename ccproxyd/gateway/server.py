@@ -83,6 +83,9 @@ class Gateway:
     ending: asyncio.Event = field(factory=asyncio.Event)
     tasks: set[asyncio.Task[None]] = field(factory=set)
     lag_ms: float = 0.0
+    me: psutil.Process = field(factory=psutil.Process)
+    _told_busy: bool = False
+    """The last heartbeat spoke of requests in flight."""
     when_warm: Callable[[], None] = lambda: None
     """Called when all is loaded that stays."""
 
@@ -95,7 +98,9 @@ class Gateway:
         return self.app is not None and self.app.in_flight > 0
 
     def settle(self) -> None:
-        """Nobody does any more."""
+        """Nobody does any more; who asks for the state a moment later is not to read otherwise."""
+        if self._told_busy:
+            self._tell_vital_signs()
         if self.wire is not None:
             self.wire.settle()
 
@@ -303,18 +308,21 @@ class Gateway:
     async def _beat(self) -> None:
         """Tell how this process is."""
         loop = asyncio.get_running_loop()
-        me = psutil.Process()
         while True:
             due = loop.time() + HEARTBEAT_SECONDS
-            self.send({"kind": "heartbeat", **self._vital_signs(me)})
+            self._tell_vital_signs()
             await asyncio.sleep(HEARTBEAT_SECONDS)
             self.lag_ms = (loop.time() - due) * 1000
 
-    def _vital_signs(self, me: psutil.Process) -> dict[str, Any]:
+    def _tell_vital_signs(self) -> None:
+        self._told_busy = self.is_busy()
+        self.send({"kind": "heartbeat", **self._vital_signs()})
+
+    def _vital_signs(self) -> dict[str, Any]:
         app = self._app()
         return {
             "lag_ms": round(self.lag_ms, 3),
-            "rss_bytes": me.memory_info().rss,
+            "rss_bytes": self.me.memory_info().rss,
             "in_flight": app.in_flight,
             "waiting": app.pool.waiting,
             "workers": app.pool.in_flight(),

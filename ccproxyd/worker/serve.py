@@ -211,13 +211,21 @@ async def _stopper(server: Server, orders: Orders) -> None:
 
 
 async def _tell(send: Send, server: Server, intake: Intake, models: list[str]) -> None:
-    """Ready as soon as it is so, and from then on a heartbeat every five seconds."""
+    """Ready as soon as it is so, and from then on a heartbeat every five seconds.
+
+    One that spoke of requests is followed soon by one that says that they are done.
+    """
     await server.accepting.wait()
     send({"kind": "ready", "models": models, "rss_bytes": _rss_bytes()})
     lag = 0.0
     while True:
-        send(_heartbeat(lag, intake.in_flight))
-        lag = max([await _nap(HEARTBEAT_SECONDS / _BEATS) for _ in range(_BEATS)])
+        told = intake.in_flight
+        send(_heartbeat(lag, told))
+        lag = 0.0
+        for _ in range(_BEATS):
+            lag = max(lag, await _nap(HEARTBEAT_SECONDS / _BEATS))
+            if told and not intake.in_flight:
+                break
 
 
 async def _nap(seconds: float) -> float:

@@ -78,6 +78,23 @@ async def test_it_serves_what_is_committed(inside, listener, client, worker, con
     assert (await inside.until("heartbeat"))["in_flight"] == 0
 
 
+async def test_after_a_heartbeat_of_a_request_another_says_when_it_is_answered(
+    inside, listener, client, worker, config_dir, monkeypatch
+):
+    monkeypatch.setattr(server_module, "HEARTBEAT_SECONDS", 0.01)
+    over = asyncio.Event()
+    worker.default = holds(over, answers())
+    await inside.serving(config_dir, worker)
+    asking_task = asyncio.create_task(ask(client, listener))
+    await inside.until("heartbeat", lambda beat: beat["in_flight"] == 1)
+    monkeypatch.setattr(server_module, "HEARTBEAT_SECONDS", PATIENCE * 10)
+    inside.messages.clear()
+    await inside.until("heartbeat", lambda beat: beat["in_flight"] == 1)
+    over.set()
+    await asking_task
+    await inside.until("heartbeat", lambda beat: beat["in_flight"] == 0)
+
+
 async def test_it_says_when_all_is_loaded_that_stays(inside, listener, worker, config_dir):
     warm = Moment()
     inside.gateway.when_warm = warm

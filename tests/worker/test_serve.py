@@ -4,15 +4,17 @@ A start takes seconds, so one worker serves most of these tests. It forwards cli
 providers, which is the hardest case for keeping ours from them.
 """
 
+import asyncio
 import signal
 import stat
 from contextlib import asynccontextmanager
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 
 from ccproxyd.worker.order import Order, StartError
 from tests.support.provider import running_provider
-from tests.worker.harness import deployment, running_worker, sealed, send
+from tests.worker.harness import PATIENCE, deployment, running_worker, sealed, send
 from tests.worker.test_order import SERVE
 
 PROMPT = "a prompt that nobody may read"
@@ -396,6 +398,31 @@ async def test_a_litellm_that_does_not_end_is_left_behind(serve, caplog):
     await running.__aenter__()
     await serve._shut_down(running)
     assert [record.exc_info[0] for record in caplog.records] == [LookupError]
+
+
+@pytest.mark.anyio
+async def test_after_a_heartbeat_of_requests_another_says_when_they_are_done(serve, monkeypatch):
+    intake, server, sent, naps = Mock(in_flight=2), Mock(), [], []
+    server.accepting.wait = AsyncMock()
+    both = asyncio.Event()
+
+    async def nap(seconds):
+        naps.append(seconds)
+        intake.in_flight = 2 if len(naps) < 3 else 0
+        await asyncio.sleep(0)
+        return 0.0
+
+    def send(message):
+        sent.append(message)
+        if len(sent) == 3:
+            both.set()
+
+    monkeypatch.setattr(serve, "_nap", nap)
+    telling = asyncio.create_task(serve._tell(send, server, intake, []))
+    await asyncio.wait_for(both.wait(), PATIENCE)
+    telling.cancel()
+    assert [one.get("in_flight") for one in sent] == [None, 2, 0]
+    assert len(naps) < serve._BEATS
 
 
 @pytest.mark.anyio
