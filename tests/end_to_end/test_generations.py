@@ -31,6 +31,16 @@ def workers(daemon: Daemon, state: str = "ready") -> list[dict[str, Any]]:
     return [one for one in daemon.ask("status")["workers"] if one["state"] == state]
 
 
+def settled(daemon: Daemon) -> int:
+    """The generation in force, when the workers of those before it have gone."""
+    status = daemon.ask("status")
+    current: int = status["generation"]
+    for number in {one["generation"] for one in status["workers"]} - {current}:
+        for index in range(2):
+            daemon.happened("process has gone", process=f"{number}.{index}")
+    return current
+
+
 def test_two_workers_share_the_requests(daemon: Daemon) -> None:
     assert len(workers(daemon)) == 2
     with ThreadPoolExecutor(8) as pool:
@@ -67,7 +77,7 @@ def test_a_generation_past_the_limit_is_refused_until_one_has_gone(
 
 
 def test_two_reloads_at_once_follow_each_other(daemon: Daemon) -> None:
-    before = daemon.ask("status")["generation"]
+    before = settled(daemon)
     rename_model(daemon, 3)
     with ThreadPoolExecutor(2) as pool:
         done = list(pool.map(lambda _: daemon.ask("reload"), range(2)))
@@ -76,6 +86,7 @@ def test_two_reloads_at_once_follow_each_other(daemon: Daemon) -> None:
 
 
 def test_workers_are_replaced_by_hand_without_a_lost_request(daemon: Daemon) -> None:
+    settled(daemon)
     answers: list[int] = []
     over = threading.Event()
 
@@ -95,6 +106,7 @@ def test_workers_are_replaced_by_hand_without_a_lost_request(daemon: Daemon) -> 
 
 
 def test_a_template_that_dies_is_made_anew_while_its_workers_serve_on(daemon: Daemon) -> None:
+    settled(daemon)
     serving = {one["pid"] for one in workers(daemon)}
     before = daemon.ask("status")["template"]["pid"]
     os.kill(before, signal.SIGKILL)
