@@ -51,6 +51,9 @@ KEY_HEADER: Final = "x-litellm-api-key"
 SMALL_MODEL: Final = "claude-haiku-4-5-20251001"
 """What Claude Code 2.1 takes for titles and summaries."""
 
+LOGINS: Final = ("ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_API_KEY")
+"""Either takes the place of a subscription's login."""
+
 _LOOPBACK: Final = {4: "127.0.0.1", 6: "::1"}
 _DISCOVERY: Final = "CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY"
 _SMALL_TASKS: Final = "ANTHROPIC_DEFAULT_HAIKU_MODEL"
@@ -160,8 +163,7 @@ def _own_login(key: str, environ: Mapping[str, str]) -> Variables:
     lines = environ.get("ANTHROPIC_CUSTOM_HEADERS", "").splitlines()
     others = [line for line in lines if line.partition(":")[0].strip().lower() != KEY_HEADER]
     headers = "\n".join([*filter(str.strip, others), f"{KEY_HEADER}: {key}"])
-    logins = ("ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_API_KEY")
-    unwanted: Variables = {name: None for name in logins if name in environ}
+    unwanted: Variables = {name: None for name in LOGINS if name in environ}
     return {"ANTHROPIC_CUSTOM_HEADERS": headers, **unwanted}
 
 

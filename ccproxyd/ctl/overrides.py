@@ -13,8 +13,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from ccproxyd.ctl.env import LOGINS, Variables
+
 CLIENT: Final = "claude"
-LOGINS: Final = ("ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_API_KEY")
 WATCHED: Final = ("ANTHROPIC_BASE_URL", *LOGINS, "ANTHROPIC_CUSTOM_HEADERS")
 """Where a request goes, and what lets it in."""
 ELSEWHERE: Final = (
@@ -59,7 +60,7 @@ def overridden(variables: Mapping[str, str | None], files: tuple[Path, ...]) -> 
                 )
 
 
-def unwanted(*, oauth: bool) -> dict[str, str | None]:
+def unwanted(*, oauth: bool) -> Variables:
     """What must not be set beside the variables of `client_variables`: a login of another kind."""
     return dict.fromkeys(LOGINS) if oauth else {}
 

@@ -32,8 +32,6 @@ def within_budget(
     Raises:
         BudgetUsedUpError: they leave none.
     """
-    if gate.is_open:
-        return decision
     verdict = gate.verdict(
         decision.label, lambda label: names_of(label, models), movable=request.is_conversation
     )

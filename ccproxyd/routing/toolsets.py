@@ -88,11 +88,10 @@ class Toolsets:
     def learn(self, raw: bytes, body: dict[str, Any]) -> None:
         """Keep the tools of a body that was parsed from `raw` and lacks them, if it is worth it."""
         said = _bytes_of_tools(raw, body)
-        if not LEAST_BYTES <= len(said) <= MOST_BYTES:
+        is_known = any(known.raw == said for known in self._known)
+        if is_known or not LEAST_BYTES <= len(said) <= MOST_BYTES:
             return
         digest = hash(said)
-        if any(known.raw == said for known in self._known):
-            return
         if self._met.get(digest) is None:
             self._met.put(digest, True)
         elif (parsed := _parsed(said)) is not None:

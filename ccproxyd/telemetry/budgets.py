@@ -265,11 +265,6 @@ class Gate:
         found = tuple(map(UsedUp.from_message, message["exceeded"]))
         return cls(message["on_exceeded"], found)
 
-    @property
-    def is_open(self) -> bool:
-        """Whether everything is allowed."""
-        return not self.used_up or self.on_exceeded == WARN
-
     def verdict(self, label: str, names: Names = alone, *, movable: bool = True) -> Verdict:
         """What becomes of a request that was routed to a label.
 
@@ -277,8 +272,10 @@ class Gate:
             names: as for `evaluate`, of the table in force.
             movable: whether another model could answer it; none could a request for an embedding.
         """
+        if not self.used_up or self.on_exceeded == WARN:
+            return Allowed()
         concerned = [one for one in self.used_up if one.concerns(names(label))]
-        if not concerned or self.is_open:
+        if not concerned:
             return Allowed()
         other = route_of(self.on_exceeded)
         if other is None:
