@@ -20,7 +20,7 @@ from attrs import define, field
 from ccproxyd.channel import Message
 from ccproxyd.config.budgets import Budgets
 from ccproxyd.config.load import Loaded
-from ccproxyd.telemetry.bookings import Accounts, Bookings, Entry
+from ccproxyd.telemetry.bookings import Account, Accounts, Bookings, Entry
 from ccproxyd.telemetry.budgets import OK, Standing, alerts, evaluate, gate_message
 from ccproxyd.telemetry.ledger import FLUSH_SECONDS, Ledger
 from ccproxyd.telemetry.logs import Logger
@@ -29,6 +29,11 @@ FILE: Final = "usage.db"
 ALERT: Final = "ccproxy_budget_alert"
 _CLOSE_SECONDS: Final = 5.0
 """A disk that hangs must not keep the daemon from ending."""
+
+
+def whose(cause: Account | None) -> dict[str, str]:
+    """The names of the request by which a limit was reached, if it was one."""
+    return {} if cause is None else {"model_name": cause.label, "routed_model": cause.model}
 
 
 @define(eq=False)
@@ -70,7 +75,7 @@ class Purse:
     def _book(self, entry: Entry | None) -> None:
         if entry is not None:
             self.ledger.add(entry)
-            self.look()
+            self.look(entry.account)
 
     def standings(self) -> tuple[Standing, ...]:
         """Where each budget stands; without one nothing is summed up."""
@@ -80,11 +85,11 @@ class Purse:
         names = self.bookings.accounts.names_of
         return evaluate(self.limits, self.ledger.spending(today), today, names)
 
-    def look(self) -> None:
-        """Tell what is to be told now."""
+    def look(self, cause: Account | None = None) -> None:
+        """Tell what is to be told now; `cause` is whose request was booked just before."""
         standings = self.standings()
         for alert in alerts(standings, self.ledger.told):
-            self.log("warning", ALERT, because=alert.event, **alert.facts)
+            self.log("warning", ALERT, because=alert.event, **alert.facts, **whose(cause))
             self.ledger.tell(alert.mark)
         self._tell(gate_message(self.limits, standings))
 

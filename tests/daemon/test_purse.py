@@ -54,6 +54,8 @@ def test_each_level_is_told_once_and_the_gateways_hear_of_the_end(tmp_path: Path
         purse.finished(request(number, 0.3))
     purse.look()
     assert told.alerts() == ["a budget is nearly used up", "a budget is used up"]
+    names = [(facts["model_name"], facts["routed_model"]) for _, facts in told.records]
+    assert names == [("default", "anthropic/claude-sonnet-5")] * 2
     [gate] = told.gates
     assert (gate["kind"], gate["on_exceeded"]) == ("budgets", "reject")
     assert [one["limit_usd"] for one in gate["exceeded"]] == [1.0]
@@ -93,6 +95,7 @@ def test_another_config_has_other_limits(tmp_path: Path) -> None:
     purse.finished(request(1, 2.0))
     purse.take(config(tmp_path / "config", per_label={"default": {"monthly_usd": 1.0}}))
     assert told.alerts() == ["a budget is used up"]
+    assert "model_name" not in told.records[-1][1], "no request has done it, but an edit"
     assert told.gates[0]["exceeded"][0]["label"] == "default"
 
 

@@ -46,6 +46,7 @@ def test_what_is_spent_is_spent_after_a_restart_too(root: Path) -> None:
         assert daemon.message().status_code == 200
         alert = daemon.happened("ccproxy_budget_alert")
         assert (alert["label"], alert["limit_usd"]) == ("default", 1.0)
+        assert (alert["model_name"], alert["routed_model"]) == ("default", "anthropic/mock-default")
         # What is on its way when a budget runs out still goes on.
         refused = next(one for one in iter(daemon.message, None) if one.status_code != 200)
         assert (refused.status_code, refused.headers["x-should-retry"]) == (403, "false")

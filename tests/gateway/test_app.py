@@ -340,7 +340,6 @@ async def test_what_built_in_hooks_tell_is_in_the_record_and_in_the_answer(tmp_p
         headers = {"x-app": "cli", "x-claude-code-session-id": "s"}
         answer = await call(asking("sönnet", **THINKING), headers=headers).to(house.app)
     assert house.finished()["facts"] == {
-        "session_id": "s",
         "headers": {"x-app": "cli"},
         "message_count": 1,
         "has_tools": False,

@@ -12,8 +12,9 @@ import pytest
 
 from ccproxyd.config.budgets import Budgets
 from ccproxyd.config.settings import Logging
+from ccproxyd.daemon.purse import whose
 from ccproxyd.gateway.report import Report
-from ccproxyd.telemetry.bookings import Spending, Spent
+from ccproxyd.telemetry.bookings import Account, Spending, Spent
 from ccproxyd.telemetry.budgets import alerts, evaluate
 from ccproxyd.telemetry.logs import LEVELS
 from ccproxyd.telemetry.records import KINDS, Kind
@@ -21,6 +22,7 @@ from tests.man.mdoc import Page
 
 THE_RECORDS = "THE RECORDS"
 HEAD = ("time", "level", "event")
+NAMES = ("model_name", "routed_model")
 SWITCHES = {f"logging.{field.name}" for field in attrs.fields(Logging)}
 
 
@@ -28,7 +30,8 @@ def budget_alert() -> set[str]:
     today = datetime.date(2026, 11, 28)
     spent = Spending(day={"think": Spent(nano_usd=10**10)})
     [alert] = alerts(evaluate(Budgets(daily_usd=1.0), spent, today), set())
-    return {"because", *alert.facts}
+    cause = whose(Account(today, "think", "anthropic/claude-opus-4-8"))
+    return {"because", *alert.facts, *cause}
 
 
 OTHERS = {
@@ -103,7 +106,7 @@ def fields_in_order(event: str) -> Iterable[str]:
     if event in kinds:
         return kinds[event]
     order = ("because", "request_id", "session", "call_type", "outcome", "process")
-    return [*order, "label", "period", "limit_usd", "spent_usd", "resets"]
+    return [*order, "label", "period", "limit_usd", "spent_usd", "resets", *NAMES]
 
 
 def test_the_example_of_a_level_is_of_that_level(log: Page) -> None:

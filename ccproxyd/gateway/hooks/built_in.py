@@ -1,7 +1,7 @@
 """The hooks that we bring along, but for the two that route.
 
-    extract_session_id   the client's session: to the log, and to LiteLLM's callbacks
-    capture_headers      headers of the request that the config names: likewise
+    extract_session_id   the client's session: to LiteLLM's callbacks; the log has a mark of it
+    capture_headers      headers of the request that the config names: to the log, and to callbacks
     request_analyzer     how large the request is, and of what kind: to the log
     response_enhancer    the route in claude-ccproxy's words: to the headers of the answer
 
@@ -21,7 +21,7 @@ MOST_CHARACTERS: Final = 200
 """Of a header's value; more than any client sends that says what it is."""
 
 
-def session_facts(request: Request) -> dict[str, Any]:
+def session_notes(request: Request) -> dict[str, Any]:
     session = request.session_id
     return {"session_id": session[:MOST_CHARACTERS]} if session else {}
 

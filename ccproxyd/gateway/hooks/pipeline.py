@@ -33,7 +33,7 @@ from ccproxyd.gateway.hooks.built_in import (
     header_notes,
     request_facts,
     route_headers,
-    session_facts,
+    session_notes,
 )
 from ccproxyd.gateway.hooks.calls import Caller, Failed
 from ccproxyd.gateway.hooks.draft import Draft
@@ -209,9 +209,8 @@ async def route(passage: Passage) -> None:
 
 
 async def extract_session_id(passage: Passage) -> None:
-    facts = session_facts(passage.request)
-    passage.facts |= facts
-    passage.note(**facts)
+    """Noted, not told: the log has the session's mark, which nobody can turn back."""
+    passage.note(**session_notes(passage.request))
 
 
 async def analyze_request(passage: Passage) -> None:

@@ -4,7 +4,7 @@ from ccproxyd.gateway.hooks.built_in import (
     header_notes,
     request_facts,
     route_headers,
-    session_facts,
+    session_notes,
 )
 from ccproxyd.routing import Decision, Request, TokenCounter
 
@@ -12,13 +12,13 @@ SESSION = {"x-claude-code-session-id": "s-1"}
 
 
 def test_a_session_is_told_where_there_is_one():
-    assert session_facts(Request({}, headers=SESSION)) == {"session_id": "s-1"}
-    assert session_facts(Request({})) == {}
+    assert session_notes(Request({}, headers=SESSION)) == {"session_id": "s-1"}
+    assert session_notes(Request({})) == {}
 
 
 def test_a_session_of_any_length_is_told_at_moderate_length():
     request = Request({}, headers={"x-claude-code-session-id": "s" * 9999})
-    assert len(session_facts(request)["session_id"]) == MOST_CHARACTERS
+    assert len(session_notes(request)["session_id"]) == MOST_CHARACTERS
 
 
 def test_the_headers_that_are_there_are_captured():

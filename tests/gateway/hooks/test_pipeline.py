@@ -106,7 +106,6 @@ async def test_what_only_tells_leaves_the_request_as_it_is(house):
     assert (passage.raw, passage.request.body) == (before.raw, before.request.body)
     assert passage._draft is None
     assert passage.facts == {
-        "session_id": "s",
         "headers": {"user-agent": "cli"},
         "message_count": 1,
         "has_tools": False,
