@@ -36,6 +36,9 @@ from ccproxyd.wire import WireClosedError
 START_PATIENCE: Final = 30.0
 """Seconds that a change waits for a daemon that is just starting."""
 
+LEAVING_PATIENCE: Final = 5.0
+"""Seconds that a change waits for old workers to go: those that have nothing left need less."""
+
 
 class RefusedError(CcproxydError):
     """A change that cannot be made now, or not this way."""
@@ -194,12 +197,7 @@ def _immovable(owned: Owned, name: str, old: str | int, new: str | int) -> Confi
 
 async def _new_workers(house: House, loaded: Loaded, *, prepared: Supervised | None) -> None:
     """A generation for a config, in place of the one that serves."""
-    limit = loaded.settings.workers.max_generations
-    if len(house.generations.live) >= limit:
-        raise RefusedError(
-            f"{limit} generations of workers live already, the old ones finishing their requests;"
-            " try again when one has gone, or raise ccproxy.workers.max_generations"
-        )
+    await _room_for_one_more(house, loaded.settings.workers.max_generations)
     if house.generations.asleep and house.may_sleep(loaded):
         return await _commit(house, prepared, loaded, house.new_generation(loaded, again=True))
     generation = house.new_generation(loaded, again=False)
@@ -211,6 +209,16 @@ async def _new_workers(house: House, loaded: Loaded, *, prepared: Supervised | N
     except BaseException:
         generation.want(Wanted.DOWN)
         raise
+
+
+async def _room_for_one_more(house: House, limit: int) -> None:
+    with anyio.move_on_after(LEAVING_PATIENCE) as waiting:
+        await house.generations.fewer_than(limit)
+    if waiting.cancelled_caught:
+        raise RefusedError(
+            f"{limit} generations of workers live already, the old ones finishing their requests;"
+            " try again when one has gone, or raise ccproxy.workers.max_generations"
+        )
 
 
 async def _commit(

@@ -114,6 +114,8 @@ class Generations:
     current: Generation | None = None
     live: list[Generation] = field(factory=list)
     holders: Holders = field(factory=Holders)
+    departure: anyio.Event = field(factory=anyio.Event, init=False, repr=False)
+    """The next one by which a generation has gone."""
 
     def workers(self) -> Iterator[tuple[Generation, Supervised]]:
         for generation in self.live:
@@ -140,6 +142,11 @@ class Generations:
         else:
             generation.workers.remove(new)
         return new.ready.is_set()
+
+    async def fewer_than(self, limit: int) -> None:
+        """Wait until so many have gone that one more may live."""
+        while len(self.live) >= limit:
+            await self.departure.wait()
 
     def take_over(self, generation: Generation) -> None:
         """The generation serves from now on; the one before it drains."""
@@ -189,6 +196,8 @@ class Generations:
         generation.rendering.remove(names)
         if self.current is generation:
             self.current = None
+        self.departure.set()
+        self.departure = anyio.Event()
 
 
 async def _either(one: anyio.Event, other: anyio.Event) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import signal
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from ccproxyd.daemon import change
@@ -276,7 +277,8 @@ async def test_a_model_that_litellm_drops_is_named_and_the_old_workers_go_on(
         await unharmed(house, street)
 
 
-async def test_generations_do_not_pile_up(street: Street) -> None:
+async def test_generations_do_not_pile_up(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(change, "LEAVING_PATIENCE", 0.01)
     limit = {"workers": {"max_generations": 2}}
     street.config.write(ours=limit)
     async with street.ready() as house:
@@ -289,6 +291,24 @@ async def test_generations_do_not_pile_up(street: Street) -> None:
             await reload(house)
         assert [generation.number for generation in house.generations.live] == [1, 2]
         await ask_gateway(house, hold=False)
+
+
+async def test_workers_that_are_about_to_go_are_waited_for(street: Street) -> None:
+    limit = {"workers": {"max_generations": 2}}
+    street.config.write(ours=limit)
+    async with street.ready() as house:
+        await gateway_lists(house, "1.0")
+        await ask_gateway(house, hold=True)
+        street.config.write(ours=limit, models=("default", "a"))
+        await reload(house)
+        street.config.write(ours=limit, models=("default", "b"))
+        async with anyio.create_task_group() as group:
+            group.start_soon(reload, house)
+            while not house.generations.departure.statistics().tasks_waiting:
+                await anyio.lowlevel.checkpoint()
+            await ask_gateway(house, hold=False)
+        assert [facts["what"] for facts in street.facts("reloaded")] == ["workers"] * 2
+        assert house.generation_number == 3
 
 
 async def test_two_reloads_at_once_take_their_turns(street: Street) -> None:
