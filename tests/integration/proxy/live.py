@@ -1,9 +1,16 @@
-"""The valid half of the matrix, asked of real providers (`make live`); it costs a few cents.
+r"""The valid half of the matrix, asked of real providers (`make live`); it costs a few cents.
 
 Those are asked whose key is in the environment. `ANTHROPIC_BASE_URL`, `OPENAI_BASE_URL` and
 `GEMINI_API_BASE` name other addresses for them, in the form that LiteLLM takes: OpenAI's ends with
-`/v1`, Gemini's with `/v1beta`, Anthropic's with neither. The suite does not collect this file; what
-it does collect is `test_live.py`, which has it ask the mock provider.
+`/v1`, Gemini's with `/v1beta`, Anthropic's with neither. A server of one's own has models of its
+own: `ANTHROPIC_MODELS`, `OPENAI_MODELS` and `GEMINI_MODELS` name the one that answers, where it is
+another the one that thinks, and those for calls of other kinds, which are not made without:
+
+    OPENAI_BASE_URL=http://127.0.0.1:8080/v1 OPENAI_API_KEY=none \
+        OPENAI_MODELS="qwen3 think=qwen3-thinking embeddings=nomic-embed-text" make live
+
+The suite does not collect this file; what it does collect is `test_live.py`, which has it ask the
+mock provider.
 """
 
 from __future__ import annotations
@@ -15,7 +22,7 @@ from typing import Any, Final
 
 import httpx
 import pytest
-from attrs import asdict, frozen
+from attrs import asdict, evolve, frozen
 
 from tests.integration.proxy.answers import Answer, ask
 from tests.integration.proxy.house import LITELLM, OLD_KEY, OURS, RULES
@@ -47,6 +54,20 @@ class Provider:
     model: str
     thinker: str
     others: Mapping[str, str]
+
+    @property
+    def choice(self) -> str:
+        """The environment variable that names other models."""
+        return f"{self.name.upper()}_MODELS"
+
+    def with_models(self, words: list[str]) -> Provider:
+        """Such as `["answering", "think=thinking", "embeddings=another"]`, or none for its own."""
+        if not words:
+            return self
+        pairs = (word.rpartition("=") for word in words)
+        named = {call: f"{self.name}/{model}" for call, _, model in pairs}
+        model = named.pop("")
+        return evolve(self, model=model, thinker=named.pop("think", model), others=named)
 
     @property
     def calls(self) -> tuple[str, ...]:
@@ -92,7 +113,11 @@ PROVIDERS: Final = (
 
 
 def available() -> list[Provider]:
-    return [one for one in PROVIDERS if os.environ.get(one.key)]
+    return [
+        one.with_models(os.environ.get(one.choice, "").split())
+        for one in PROVIDERS
+        if os.environ.get(one.key)
+    ]
 
 
 def rows(provider: Provider) -> list[Row]:

@@ -15,7 +15,7 @@ ROOT = LIVE.parents[3]
 
 
 def live(environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    own = {name for one in PROVIDERS for name in (one.key, one.base)}
+    own = {name for one in PROVIDERS for name in (one.key, one.base, one.choice)}
     kept = {name: value for name, value in os.environ.items() if name not in own}
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--no-cov", str(LIVE)],
@@ -47,6 +47,22 @@ def test_with_a_key_it_asks_for_every_row(provider: RunningProvider) -> None:
         "text-embedding-3-small",
         "omni-moderation-latest",
     }
+
+
+def test_a_server_of_ones_own_is_asked_for_its_own_models_and_for_nothing_else(
+    provider: RunningProvider,
+) -> None:
+    before = len(provider.requests)
+    done = live(
+        {
+            "OPENAI_API_KEY": "none",
+            "OPENAI_BASE_URL": f"{provider.url}/v1",
+            "OPENAI_MODELS": "qwen3 think=qwen3-thinking embeddings=nomic",
+        }
+    )
+    assert done.returncode == 0, done.stdout
+    models = {one.model for one in provider.requests[before:]}
+    assert models == {"qwen3", "qwen3-thinking", "nomic"}
 
 
 def test_every_row_that_fails_is_told(provider: RunningProvider) -> None:
