@@ -9,6 +9,7 @@
     commands     how each process of the house is started, and in which environment
     address      where it is asked to listen, and where it does
     change       reload and restart: from one config, one generation, one gateway to the next
+    invitation   what the demo tells its user to try
     operations   what each verb of the control API does, and what `status` tells
 
 The daemon is never on a request's path, so nothing here has to be fast; it has to be right.

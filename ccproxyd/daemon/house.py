@@ -19,8 +19,10 @@ import os
 import secrets
 import signal
 import socket
+import sys
 import time
 from collections import deque
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
@@ -48,6 +50,7 @@ from ccproxyd.daemon.commands import (
     worker_command,
 )
 from ccproxyd.daemon.hearing import Hearing
+from ccproxyd.daemon.invitation import invitation
 from ccproxyd.daemon.purse import Purse
 from ccproxyd.daemon.rendering import Rendering, check_models, new_seal
 from ccproxyd.errors import CcproxydError, ConfigError
@@ -266,7 +269,7 @@ class House:
         )
         self.notifier.ready(f"serving on {host}:{port}")
         if self.owned.demo is not None:
-            _invite(f"http://{host}:{port}", self.owned.keys[0])
+            os.write(2, invitation(Path(sys.argv[0])).encode())
 
     # -- the gateway
 
@@ -611,22 +614,6 @@ def installed_litellm() -> str | None:
         return importlib.metadata.version("litellm")
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def _invite(url: str, key: str) -> None:
-    """With `--demo`: what to try, for a person at a terminal."""
-    body = '{"model":"claude-haiku-4-5","max_tokens":64,'
-    body += '"messages":[{"role":"user","content":"hello"}]}'
-    text = f"""
-try it in another terminal:
-
-  curl -si {url}/v1/messages -H 'x-api-key: {key}' \\
-    -H 'content-type: application/json' -d '{body}'
-
-the x-ccproxy-* headers of the answer say how it was routed; ^C ends the demo
-
-"""
-    os.write(2, text.encode())
 
 
 def _reason_of(life: Supervised) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.daemon import (
+    Daemon,
     Setup,
     environment,
     running_daemon,
@@ -143,7 +145,26 @@ def test_the_demo_answers_without_keys_or_network(root: Path) -> None:
         ) as answer:
             assert answer.status_code == 200
             assert "message_stop" in "".join(answer.iter_lines())
-        assert "curl" in "".join(daemon.text)
+        words = "".join(daemon.text)
+        assert "demo" in invited(daemon, words)
+        assert client.headers["x-api-key"] not in words
+
+
+def invited(daemon: Daemon, words: str) -> str:
+    """What the commands say that the demo asks its user to try; they are those of the PATH."""
+    _, begin, rest = words.partition('  eval "$(ccproxyctl env)"')
+    commands, _, _ = rest.partition("\n\n")
+    beside = Path(sys.executable).parent
+    done = subprocess.run(
+        ["/bin/sh", "-ec", begin + commands],
+        env={**environment(daemon.root), "PATH": f"{beside}:{os.defpath}"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_a_good_start_says_that_it_begins_and_is_ready_and_nothing_else(
