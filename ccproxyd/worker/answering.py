@@ -1,7 +1,7 @@
 """What every answer passes on its way out of LiteLLM: its headers are sorted, its failures told.
 
 LiteLLM's own headers name addresses, deployments, prices and spending of a key that is ours: none
-of them goes further, but for the two by which the gateway learns that a fallback was taken. What
+of them goes further, but for those by which the gateway learns of retries and fallbacks. What
 the provider said of rate limits and of the request's id LiteLLM puts behind a prefix of its own,
 where no client looks for it; here it gets its name back.
 
@@ -18,11 +18,15 @@ from ccproxyd.worker import failures
 from ccproxyd.worker.failures import Failure, Headers, Slot
 
 HEADER: Final = b"x-ccproxy-failure"
+RETRIES: Final = b"x-litellm-attempted-retries"
+"""LiteLLM puts it on what succeeded alone; a failure gets it here."""
 
 _OF_LITELLM: Final = b"x-litellm-"
 _OURS: Final = b"x-ccproxy-"
 """What a provider says by this name, it did not hear from us."""
-_FOR_THE_GATEWAY: Final = frozenset({b"x-litellm-attempted-fallbacks", b"x-litellm-model-group"})
+_FOR_THE_GATEWAY: Final = frozenset(
+    {b"x-litellm-attempted-fallbacks", RETRIES, b"x-litellm-model-group"}
+)
 _OF_THE_PROVIDER: Final = b"llm_provider-"
 _RESTORED: Final = (b"anthropic-ratelimit-", b"x-ratelimit-", b"request-id", b"x-request-id")
 
@@ -68,7 +72,8 @@ class Answering:
 
     async def _tell(self, failure: Failure) -> None:
         length = (b"content-length", str(len(failure.body)).encode())
-        headers = [*failure.headers, (HEADER, failure.source), length]
+        retries = (RETRIES, str(self._slot.retries).encode())
+        headers = [*failure.headers, (HEADER, failure.source), length, retries]
         start = {"type": "http.response.start", "status": failure.status, "headers": headers}
         await self._send(start)
         await self._send({"type": "http.response.body", "body": failure.body})

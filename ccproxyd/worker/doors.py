@@ -42,6 +42,9 @@ RELAYED: Final = "pass_through_endpoint"
 KEPT: Final = "ccproxyd_kept"
 """The parameter of a call that brings what LiteLLM would drop of a request to Anthropic."""
 
+METADATA: Final = ("litellm_metadata", "metadata")
+"""Where LiteLLM keeps what is about a request; in the second where no API has a field so called."""
+
 ENDS_WHEN_GONE: Final = "cancel_on_disconnect"
 
 _OWN_FIELDS: Final = frozenset(all_litellm_params).union(
@@ -128,10 +131,17 @@ def metadata_of(data: dict[str, Any]) -> dict[str, Any]:
 
     Where `metadata` is a field of the provider's own API, LiteLLM has `litellm_metadata` beside it.
     """
-    name = "litellm_metadata" if "litellm_metadata" in data else "metadata"
+    with_its_own, usual = METADATA
+    name = with_its_own if with_its_own in data else usual
     if not isinstance(data.get(name), dict):
         data[name] = {}
     return cast("dict[str, Any]", data[name])
+
+
+def retries_of(data: Mapping[str, Any]) -> int:
+    """How often LiteLLM's router has tried a request again; it counts in its metadata."""
+    found = [(data.get(name) or {}).get("attempted_retries") for name in METADATA]
+    return next((count for count in found if isinstance(count, int)), 0)
 
 
 @frozen

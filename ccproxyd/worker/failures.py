@@ -95,16 +95,18 @@ class Slot:
     """Where the hook leaves what it has learnt, for the layer around LiteLLM."""
 
     failure: Failure | None = None
+    retries: int = 0
+    """How often LiteLLM had tried again when it gave up."""
 
 
 current: ContextVar[Slot | None] = ContextVar("ccproxyd_failure", default=None)
 
 
-def note(error: BaseException, *, streams: bool) -> None:
+def note(error: BaseException, *, streams: bool, retries: int = 0) -> None:
     """Keep what this exception is really about, for the request that it ended."""
     slot = current.get()
     if slot is not None:
-        slot.failure = find(error, streams=streams)
+        slot.failure, slot.retries = find(error, streams=streams), retries
 
 
 def find(error: BaseException, *, streams: bool = False) -> Failure | None:

@@ -34,8 +34,6 @@ REQUEST_ID: Final = "ccproxy_request_id"
 LABEL: Final = "ccproxy_label"
 REQUESTED: Final = "ccproxy_requested_model"
 
-_METADATA: Final = ("metadata", "litellm_metadata")
-
 
 @frozen
 class Price:
@@ -143,7 +141,8 @@ class CCProxyHandler(CustomLogger):  # type: ignore[misc]
         traceback_str: str | None = None,  # noqa: ARG002
     ) -> None:
         """Keep what the provider said, which LiteLLM's answer would not."""
-        failures.note(original_exception, streams=request_data.get("stream") is True)
+        streams = request_data.get("stream") is True
+        failures.note(original_exception, streams=streams, retries=doors.retries_of(request_data))
 
     async def async_log_success_event(
         self,
@@ -189,7 +188,7 @@ def _is_applied(data: Mapping[str, Any]) -> bool:
 
 
 def _mark_of(data: Mapping[str, Any], name: str) -> str | None:
-    found = (_section(data, section).get(name) for section in _METADATA)
+    found = (_section(data, section).get(name) for section in doors.METADATA)
     return next((mark for mark in found if isinstance(mark, _Applied)), None)
 
 
@@ -209,7 +208,7 @@ def _header_copies(data: Mapping[str, Any]) -> Iterator[dict[Any, Any]]:
 
 
 def _metadata_headers(data: Mapping[str, Any]) -> Iterator[Any]:
-    for name in _METADATA:
+    for name in doors.METADATA:
         metadata = _section(data, name)
         yield metadata.get("headers")
         yield _section(metadata, "requester_metadata").get("headers")

@@ -34,12 +34,13 @@ async def test_an_answer_goes_on_piece_by_piece():
 
 
 async def test_a_failure_is_the_one_that_the_hook_has_found():
-    status, headers, pieces = await sent(500, b"litellm", b".Error", slot=Slot(PROVIDERS))
+    status, headers, pieces = await sent(500, b"litellm", b".Error", slot=Slot(PROVIDERS, 1))
     assert (status, pieces) == (529, [PROVIDERS.body])
     assert headers == {
         b"retry-after": b"7",
         b"x-ccproxy-failure": b"provider",
         b"content-length": b"17",
+        b"x-litellm-attempted-retries": b"1",
     }
 
 

@@ -534,3 +534,11 @@ def test_litellm_keeps_the_headers_of_a_providers_answer(doors, litellm):
     assert doors.headers_of_answer({}) == {}
     logged = SimpleNamespace(model_call_details={"response_headers": {"request-id": "r"}})
     assert doors.headers_of_answer({"litellm_logging_obj": logged}) == {"request-id": "r"}
+
+
+def test_litellm_counts_its_retries_where_a_failed_request_has_them(doors, litellm):
+    from litellm import router
+
+    assert '_metadata["attempted_retries"] = current_attempt + 1' in inspect.getsource(router)
+    assert doors.retries_of({}) == doors.retries_of({"metadata": {"user_id": "u"}}) == 0
+    assert doors.retries_of({"litellm_metadata": {"attempted_retries": 2}, "metadata": {}}) == 2
