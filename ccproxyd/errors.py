@@ -68,7 +68,8 @@ class ProxyError(Exception):
 
     def __init__(self, message: str, code: int | None = None) -> None:
         super().__init__(message)
-        self.message = message
+        # What a user's rule quotes of a request may have half a character in it, as no JSON has.
+        self.message = str(message).encode("utf-8", "replace").decode()
         if code is not None:
             self.code = code
 

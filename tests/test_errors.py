@@ -1,3 +1,4 @@
+import orjson
 import pytest
 
 from ccproxyd.errors import (
@@ -80,3 +81,7 @@ def test_a_message_is_not_looked_for_at_any_depth() -> None:
     for _ in range(5000):
         body = [body]
     assert message_in(body) is None
+
+
+def test_a_message_with_half_a_character_can_be_told() -> None:
+    assert orjson.dumps(ProxyError("no \ud800", 429).to_json()["error"]["message"]) == b'"no ?"'

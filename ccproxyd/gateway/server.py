@@ -41,9 +41,10 @@ from ccproxyd.gateway.lanes.upstream import Upstream
 from ccproxyd.gateway.pool import Address, Pool
 from ccproxyd.gateway.prices import load_prices
 from ccproxyd.gateway.table import Table
-from ccproxyd.routing import Rule, StickyTable, TokenCounter, Toolsets
+from ccproxyd.routing import StickyTable, TokenCounter, Toolsets
 from ccproxyd.telemetry.budgets import Gate
 from ccproxyd.telemetry.prices import PriceList
+from ccproxyd.telemetry.repeats import Repeats
 from ccproxyd.wire import Wire, connect, hold_on_to
 
 HEARTBEAT_SECONDS: Final = 5.0
@@ -77,6 +78,7 @@ class Gateway:
     server: _Server | None = None
     rule_errors: Counter[str] = field(factory=Counter)
     hook_errors: Counter[str] = field(factory=Counter)
+    repeats: Repeats = field(factory=Repeats, repr=False)
     gate: Gate = field(factory=Gate)
     memory: StickyTable = field(factory=StickyTable)
     serving: asyncio.Event = field(factory=asyncio.Event)
@@ -157,6 +159,7 @@ class Gateway:
         self.app.table, self.prepared = self.prepared, None
         self.rule_errors.clear()
         self.hook_errors.clear()
+        self.repeats = Repeats()
         if "workers" in message:
             return await self.do_workers(message)
         return {}
@@ -249,20 +252,23 @@ class Gateway:
     async def do_forget(self, message: dict[str, Any]) -> None:
         await self._app().lane.forget(message["worker"])
 
-    def _rule_failed(self, rule: Rule, error: Exception) -> None:
-        """A rule that raises is no match; its message could quote the request: it is not told."""
-        self.rule_errors[rule.path] += 1
-        if self.rule_errors[rule.path] == 1:
-            self.log(
-                "warning", "cannot evaluate a rule", rule=rule.path, error=type(error).__name__
-            )
+    def _rule_failed(self, path: str, error: BaseException, place: str) -> None:
+        """A rule that raises is no match."""
+        self.rule_errors[path] += 1
+        self._complain("cannot evaluate a rule", error, place, rule=path)
 
     def _hook_failed(self, path: str, error: BaseException, place: str) -> None:
         """The same for a hook, or for what moderates."""
         self.hook_errors[path] += 1
-        if self.hook_errors[path] == 1:
-            kind = type(error).__name__
-            self.log("warning", "cannot run a hook", hook=path, error=kind, where=place or None)
+        self._complain("cannot run a hook", error, place, hook=path)
+
+    def _complain(self, event: str, error: BaseException, place: str, **whose: str) -> None:
+        """The exception's message could quote the request: it is not told."""
+        kind = type(error).__name__
+        count = self.repeats.worth_telling((event, *whose.values(), kind, place))
+        if count is not None:
+            times = {"times": count} if count > 1 else {}
+            self.log("warning", event, **whose, error=kind, where=place or None, **times)
 
     async def serve(self) -> None:
         """Accept and answer until told to leave, or until the daemon is gone."""

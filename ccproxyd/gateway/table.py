@@ -17,6 +17,7 @@ from attrs import evolve, field, frozen
 
 from ccproxyd.channel import Message
 from ccproxyd.config.deployments import Deployment
+from ccproxyd.config.importing import place_of
 from ccproxyd.config.imports import build_parts
 from ccproxyd.config.lanes import (
     LITELLM,
@@ -33,7 +34,7 @@ from ccproxyd.config.load import Loaded
 from ccproxyd.config.settings import Settings
 from ccproxyd.gateway.auth import Keyring, anthropic_key, subscription_token
 from ccproxyd.gateway.hooks.moderation import Moderator, moderator_for
-from ccproxyd.gateway.hooks.pipeline import OnHookError, Pipeline, compile_hooks
+from ccproxyd.gateway.hooks.pipeline import OnFailure, Pipeline, compile_hooks
 from ccproxyd.gateway.paths import PathTable
 from ccproxyd.routing import (
     ModelRouter,
@@ -53,11 +54,13 @@ _TARIFFS: Final = 500
 """With a wildcard in `model_list` the clients name the models."""
 _UNKNOWN: Final = Lane(LITELLM, "no model_name has this label")
 
-OnRuleError = Callable[[Rule, Exception], None]
-
 
 def _ignore(_path: str, _error: BaseException, _place: str) -> None:
     """What to do about a hook that failed, when nobody says."""
+
+
+def _with_place(on_error: OnFailure, config_dir: Path) -> Callable[[Rule, BaseException], None]:
+    return lambda rule, error: on_error(rule.path, error, place_of(error, config_dir) or "")
 
 
 @frozen
@@ -90,9 +93,9 @@ class Table:
         cls,
         message: Message,
         memory: StickyTable,
-        on_error: OnRuleError,
+        on_error: OnFailure,
         prices: PriceList,
-        on_hook_error: OnHookError = _ignore,
+        on_hook_error: OnFailure = _ignore,
     ) -> Table:
         """Read a `prepare` message.
 
@@ -106,7 +109,7 @@ class Table:
         return cls(
             settings=settings,
             routing=routing,
-            router=Router(routing, memory, on_error),
+            router=Router(routing, memory, _with_place(on_error, config_dir.resolve())),
             models=ModelRouter(routing),
             hooks=compile_hooks(settings.hooks, parts.hooks, config_dir, on_hook_error),
             moderator=moderator_for(settings.moderation, parts.check, config_dir, on_hook_error),

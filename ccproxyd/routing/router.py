@@ -130,7 +130,7 @@ class Explanation:
     winner: int | None
 
 
-OnError = Callable[[Rule, Exception], None]
+OnError = Callable[[Rule, BaseException], None]
 
 
 @frozen
@@ -141,7 +141,7 @@ class Match:
     held: bool
 
 
-def _ignore(_rule: Rule, _error: Exception) -> None:
+def _ignore(_rule: Rule, _error: BaseException) -> None:
     """What to do about a rule that raised, when nobody says."""
 
 
@@ -198,7 +198,7 @@ class RequestClassifier:
             return bool(rule.rule.evaluate(request, self._table.config))
         except ProxyError:
             raise
-        except Exception as error:
+        except BaseException as error:  # a compiled extension's panic is no Exception
             self._on_error(rule, error)
             return False
 
@@ -219,7 +219,7 @@ class RequestClassifier:
                 return Outcome(rule.label, rule.name, True, _HELD)
             detail = f"refused: {error.message}"
             return Outcome(rule.label, rule.name, False, detail, refused=True)
-        except Exception as error:
+        except BaseException as error:
             return Outcome(rule.label, rule.name, False, f"raised {type(error).__name__}")
         detail = _detail(rule, request)
         if not matched and self._holds(rule, request, now):
@@ -399,7 +399,7 @@ def _detail(rule: Rule, request: Request) -> str:
     """What a rule measured; a mistake in telling it does not undo the match."""
     try:
         return str(rule.rule.detail(request)) or rule.name
-    except Exception:
+    except BaseException:
         return rule.name
 
 

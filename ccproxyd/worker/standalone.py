@@ -88,5 +88,5 @@ def find_config_dir(environ: Mapping[str, str], litellm_config: Path | None) -> 
     return Path(os.path.expanduser("~/.ccproxy"))  # noqa: PTH111 - the environment may lack HOME
 
 
-def _tell(rule: Rule, error: Exception) -> None:
+def _tell(rule: Rule, error: BaseException) -> None:
     _log.warning("cannot ask rule %s (%s): %s", rule.path, rule.name, type(error).__name__)

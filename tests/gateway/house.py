@@ -73,7 +73,7 @@ def order_to_prepare(config_dir: Path, keys: Iterable[str] = (KEY,)) -> dict[str
 
 def build_table(
     config_dir: Path,
-    on_error: Any = lambda _rule, _error: None,
+    on_error: Any = lambda _path, _error, _place: None,
     on_hook_error: Any = lambda _path, _error, _place: None,
 ) -> Table:
     order = order_to_prepare(config_dir)

@@ -165,7 +165,7 @@ async def test_what_is_prepared_can_be_abandoned(inside, config_dir):
     assert not (await inside.ask("commit"))["ok"]
 
 
-async def test_a_rule_that_raises_is_counted_and_told_once_without_what_it_read(
+async def test_a_rule_that_raises_is_counted_and_told_without_what_it_read(
     inside, listener, client, worker, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(server_module, "HEARTBEAT_SECONDS", 0.02)
@@ -175,10 +175,41 @@ async def test_a_rule_that_raises_is_counted_and_told_once_without_what_it_read(
     counted = {"ccproxy.rules[0]": 2}
     await inside.until("heartbeat", lambda beat: beat["rule_errors"] == counted)
     logged = [one for one in inside.messages if one["kind"] == "log"]
-    assert [(one["rule"], one["error"]) for one in logged] == [("ccproxy.rules[0]", "ValueError")]
+    assert [(one["rule"], one["error"], one["where"]) for one in logged] == [
+        ("ccproxy.rules[0]", "ValueError", "own_rules.py:3")
+    ]
     assert CANARY not in inside.heard_text()
     await inside.put_in_force(tmp_path)
     assert inside.gateway.rule_errors == {}
+
+
+PANICS = """
+class PanicException(BaseException):
+    pass
+
+
+class Mine:
+    def evaluate(self, request, config):
+        if request.requested_model == "claude-sonnet-5":
+            raise PanicException
+        raise KeyError
+"""
+
+
+async def test_each_of_its_failures_is_told_also_one_that_is_no_exception(
+    inside, listener, client, worker, tmp_path
+):
+    await inside.serving(write_config(tmp_path, OWN, rules=PANICS), worker)
+    for model in ["claude-haiku-4-5", *["claude-sonnet-5"] * 10]:
+        body = f'{{"model": "{model}", "messages": [], "max_tokens": 1}}'
+        assert (await ask(client, listener, body))[0] == 200
+    await inside.until("log", lambda told: told.get("times") == 10)
+    logged = [one for one in inside.messages if one["kind"] == "log"]
+    assert [(one["error"], one["where"], one.get("times", 1)) for one in logged] == [
+        ("KeyError", "own_rules.py:10", 1),
+        ("PanicException", "own_rules.py:9", 1),
+        ("PanicException", "own_rules.py:9", 10),
+    ]
 
 
 HOOKS = "ccproxy: {hooks: [own_rules.hook]}"

@@ -58,7 +58,9 @@ class Caller:
             if _is_cancelled():
                 raise
             raise Failed from error
-        except (Exception, SystemExit) as error:
+        except GeneratorExit:  # the task itself is thrown away
+            raise
+        except BaseException as error:  # a compiled extension's panic is no Exception
             raise Failed from error
 
     async def _called(self, call: Callable[[], Any], function: Callable[..., Any]) -> Any:

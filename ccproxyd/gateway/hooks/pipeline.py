@@ -42,8 +42,9 @@ from ccproxyd.routing import Decision, Request
 HOOK: Final = "hook"
 """What stands for a rule where a hook has decided."""
 
-OnHookError = Callable[[str, BaseException, str], None]
-"""Told of a failure: the hook's place in the config, the exception, the place in the module."""
+OnFailure = Callable[[str, BaseException, str], None]
+"""Told of a rule or a hook that failed: its place in the config, the exception, and where in the
+user's own code it was raised, which may be nowhere."""
 
 
 @frozen
@@ -161,7 +162,7 @@ def compile_hooks(
     entries: Iterable[HookEntry],
     own: Mapping[str, OwnHook],
     config_dir: Path,
-    on_error: OnHookError,
+    on_error: OnFailure,
 ) -> Pipeline:
     """The pipeline of a config; `own` has the user's hooks by the paths of their entries."""
     caller = Caller()
@@ -240,7 +241,7 @@ class OwnStep:
     hook: OwnHook
     caller: Caller
     config_dir: Path
-    on_error: OnHookError
+    on_error: OnFailure
 
     async def __call__(self, passage: Passage) -> None:
         """

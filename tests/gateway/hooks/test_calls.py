@@ -70,7 +70,14 @@ async def test_whatever_a_plain_function_raises_is_told(error):
     assert type(await cause_of(Caller().call(broken))) is error
 
 
-@pytest.mark.parametrize("error", [ProxyError("no"), SystemExit(1), asyncio.CancelledError()])
+class PanicError(BaseException):
+    """As compiled extensions raise it."""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ProxyError("no"), SystemExit(1), asyncio.CancelledError(), PanicError(), KeyboardInterrupt()],
+)
 async def test_whatever_an_async_function_raises_is_told(error):
     async def broken():
         raise error
