@@ -92,7 +92,7 @@ class Way:
             name = table.told_name(request.requested_model)
             report.find_about = lambda: about(request, name, table.session_key)
         report.cost_as_asked = cost_as_asked(table, report.decision)
-        first = encode(report.decided_message())
+        first = encode(report.decided_message("direct"))
         report.answering(200)
         report.usage, report.cost_usd = USAGE, 0.004
         return first + encode(report.finished_message())

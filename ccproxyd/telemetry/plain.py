@@ -7,11 +7,13 @@ from typing import Any
 
 def shown(value: Any) -> str:
     """
-    >>> shown(0.5), shown(7), shown("a")
-    ('0.5', '7', 'a')
+    >>> shown(0.5), shown(1234.56789), shown(0.000123), shown(7), shown("a")
+    ('0.5', '1234.568', '0.000123', '7', 'a')
     """
     if isinstance(value, float):
-        return f"{value:.3f}".rstrip("0").rstrip(".")
+        # A price can be far below a thousandth, and has its nine decimals.
+        decimals = 3 if abs(value) >= 1 else 9
+        return f"{value:.{decimals}f}".rstrip("0").rstrip(".")
     return one_line(str(value))
 
 
