@@ -193,6 +193,18 @@ class Logging:
         default=True,
         metadata=_key(_flag, "log each request that has ended"),
     )
+    enable_success: bool = field(
+        default=False,
+        metadata=_key(_flag, "log once more each request that has ended well"),
+    )
+    enable_failure: bool = field(
+        default=True,
+        metadata=_key(_flag, "log, as a warning, each request that has failed"),
+    )
+    enable_stream_end: bool = field(
+        default=False,
+        metadata=_key(_flag, "log each stream that is over"),
+    )
     enable_routing_analysis: bool = field(
         default=True,
         metadata=_key(_flag, "log how good the route was"),
@@ -205,6 +217,17 @@ class Logging:
         default=False,
         metadata=_key(_flag, "log what moderation has let pass, too"),
     )
+
+    @property
+    def follows_requests(self) -> bool:
+        """Whether there is a line for what becomes of a request."""
+        return (
+            self.enable_pre_api_call
+            or self.enable_post_api_call
+            or self.enable_success
+            or self.enable_failure
+            or self.enable_stream_end
+        )
 
 
 _WORKERS: Final = Workers()

@@ -138,8 +138,7 @@ class Table:
     @property
     def is_recorded(self) -> bool:
         """Whether the log has records of each request."""
-        switches = self.settings.logging
-        return switches.enable_pre_api_call or switches.enable_post_api_call
+        return self.settings.logging.follows_requests
 
     @property
     def starts_litellm_late(self) -> bool:

@@ -10,7 +10,7 @@
 They are made of the gateway's `decided` and `finished` and of the workers' `priced`, on either lane
 alike, and say what the switches of `ccproxy.logging` ask for. Each has the request's id, so that
 all of one request can be found. By default there are two lines a request, and a third for one that
-fails; those that say nothing new beside them are of the level `debug`.
+fails; without its own switch the end of a request is told with `debug` alone.
 
 A route was *effective* if the deployment that it led to answered well at the first attempt: no
 error, no resend, no fallback, and nothing cut. The *cost efficiency* is what the answer cost over
@@ -66,11 +66,17 @@ class Kind:
 
     event: str
     level: str
+    switch: str
     fields: tuple[str, ...]
+    otherwise: str | None = None
+    """The level at which it is told without its switch; None: at none."""
     routing: tuple[str, ...] = ()
     """With `enable_routing_analysis`."""
     costs: tuple[str, ...] = ()
     """With `enable_cost_tracking`."""
+
+    def level_with(self, switches: Logging) -> str | None:
+        return self.level if getattr(switches, self.switch) else self.otherwise
 
     def names(self, switches: Logging) -> tuple[str, ...]:
         """Of its fields, those that are asked for."""
@@ -96,23 +102,45 @@ _TOKENS: Final = ("input_tokens", "output_tokens", "cache_read_tokens")
 _PRICE: Final = ("cost_usd", "cost_efficiency")
 
 PRE_API_CALL: Final = Kind(
-    "ccproxy_pre_api_call", "info", (*_WHO, *_ASKED), routing=("kept", "routing_ms")
+    "ccproxy_pre_api_call",
+    "info",
+    "enable_pre_api_call",
+    (*_WHO, *_ASKED),
+    routing=("kept", "routing_ms"),
 )
 POST_API_CALL: Final = Kind(
     "ccproxy_post_api_call",
     "info",
+    "enable_post_api_call",
     (*_WHO, *_ASKED, *_END, "failed", "first_byte_ms", *_TROUBLE),
     routing=("routing_effective",),
     costs=(*_TOKENS, *_PRICE),
 )
-SUCCESS: Final = Kind("ccproxy_success", "debug", (*_WHO, *_END), costs=(*_TOKENS, *_PRICE))
+SUCCESS: Final = Kind(
+    "ccproxy_success",
+    "info",
+    "enable_success",
+    (*_WHO, *_END),
+    otherwise="debug",
+    costs=(*_TOKENS, *_PRICE),
+)
 FAILURE: Final = Kind(
-    "ccproxy_failure", "warning", (*_WHO, *_END, "error", *_TROUBLE), costs=_TOKENS
+    "ccproxy_failure",
+    "warning",
+    "enable_failure",
+    (*_WHO, *_END, "error", *_TROUBLE),
+    otherwise="debug",
+    costs=_TOKENS,
 )
 STREAM_END: Final = Kind(
-    "ccproxy_stream_end", "debug", (*_WHO, "complete", "stream_ms"), costs=_TOKENS
+    "ccproxy_stream_end",
+    "info",
+    "enable_stream_end",
+    (*_WHO, "complete", "stream_ms"),
+    otherwise="debug",
+    costs=_TOKENS,
 )
-COST: Final = Kind("ccproxy_cost", "info", _WHO, costs=_PRICE)
+COST: Final = Kind("ccproxy_cost", "info", "enable_cost_tracking", _WHO, costs=_PRICE)
 
 KINDS: Final = (PRE_API_CALL, POST_API_CALL, SUCCESS, FAILURE, STREAM_END, COST)
 
@@ -132,21 +160,18 @@ class Records:
     _early: OrderedDict[str, float] = field(factory=OrderedDict, init=False)
     _names: dict[str, str] = field(factory=dict, init=False)
     _switches: Logging | None = field(default=None, init=False)
-    _fields: dict[str, tuple[str, ...]] = field(factory=dict, init=False)
-    """By event, as those switches ask for them."""
+    _asked_for: dict[str, tuple[str | None, tuple[str, ...]]] = field(factory=dict, init=False)
+    """Level and fields by event, as those switches ask for them."""
 
     def decided(self, message: Message, switches: Logging) -> Iterator[Record]:
         """A request is sent on."""
-        if switches.enable_pre_api_call:
-            yield from self._records(self._asked(message), switches, PRE_API_CALL)
+        yield from self._records(self._asked(message), switches, PRE_API_CALL)
 
     def finished(self, message: Message, switches: Logging) -> Iterator[Record]:
         """A request has ended."""
         facts = self._ended(message)
         if switches.enable_cost_tracking:
             self._expect_price(facts, message)
-        if not switches.enable_post_api_call:
-            return
         end = FAILURE if message.get("failed") else SUCCESS
         kinds = (POST_API_CALL, STREAM_END, end) if facts["is_stream"] else (POST_API_CALL, end)
         for record in self._records(facts, switches, *kinds):
@@ -160,18 +185,20 @@ class Records:
             return
         if (facts := self._unpriced.get(request_id)) is None:
             _remember(self._early, request_id, self._early.get(request_id, 0.0) + cost)
-        elif switches.enable_cost_tracking:
+        else:
             yield from self._records({**facts, **_price(cost, facts)}, switches, COST)
 
     def _records(self, facts: Facts, switches: Logging, *kinds: Kind) -> Iterator[Record]:
         if switches is not self._switches:
             self._switches = switches
-            self._fields = {kind.event: kind.names(switches) for kind in KINDS}
+            self._asked_for = {
+                kind.event: (kind.level_with(switches), kind.names(switches)) for kind in KINDS
+            }
         for kind in kinds:
-            if self.tells(kind.level):
-                names = self._fields[kind.event]
+            level, names = self._asked_for[kind.event]
+            if level is not None and self.tells(level):
                 told = zip(names, map(facts.get, names), strict=True)
-                yield Record(kind.level, kind.event, dict(told))
+                yield Record(level, kind.event, dict(told))
 
     def _asked(self, message: Message) -> dict[str, Any]:
         """The facts of a request, those that a client may choose made harmless."""

@@ -33,7 +33,7 @@ def test_an_empty_section_is_all_defaults() -> None:
     assert not settings.management_routes
     assert settings.workers == Workers(1, "auto", 600.0, 30.0, 1500, 3)
     assert settings.timeouts == Timeouts(600.0, 300.0)
-    assert settings.logging == Logging(True, True, True, True, False)
+    assert settings.logging == Logging(True, True, False, True, False, True, True, False)
 
 
 def test_every_key_is_read() -> None:

@@ -196,9 +196,26 @@ def of(**switches: bool) -> Logging:
 
 
 def test_without_records_there_are_none() -> None:
-    off = of(pre_api_call=False, post_api_call=False)
+    off = of(pre_api_call=False, post_api_call=False, failure=False)
     assert list(Records().decided(DECIDED, off)) == []
-    assert told(STREAMED, off) == {}
+    for end in (STREAMED, FAILED):
+        assert {one.level for one in told(end, off).values()} <= {"debug"}
+
+
+@pytest.mark.parametrize(
+    ("switch", "end", "level"),
+    [
+        ("post_api_call", FINISHED, "info"),
+        ("success", FINISHED, "info"),
+        ("failure", FAILED, "warning"),
+        ("stream_end", STREAMED, "info"),
+    ],
+)
+def test_each_end_has_a_switch_of_its_own(switch: str, end: dict[str, Any], level: str) -> None:
+    names = ("pre_api_call", "post_api_call", "success", "failure", "stream_end")
+    switches = of(**{name: name == switch for name in names})
+    seen = {event: one.level for event, one in told(end, switches).items() if one.level != "debug"}
+    assert seen == {f"ccproxy_{switch}": level}
 
 
 def test_without_cost_tracking_neither_tokens_nor_money_are_told() -> None:
