@@ -54,10 +54,10 @@ from ccproxyd.gateway.plan import (
 from ccproxyd.gateway.pool import Pool
 from ccproxyd.gateway.probes import OPEN_PATHS, list_models, sign_of_life
 from ccproxyd.gateway.replies import error_reply, presentable
-from ccproxyd.gateway.report import CLIENT_GONE, Report, about
+from ccproxyd.gateway.report import CARRIED, CLIENT_GONE, Report, about
 from ccproxyd.gateway.table import Table
 from ccproxyd.gateway.websocket import WebSocketExchange
-from ccproxyd.routing import Decision, Request, TokenCounter, Toolsets
+from ccproxyd.routing import Decision, Request, TokenCounter, Toolsets, call_type_of
 from ccproxyd.telemetry.budgets import Gate
 
 _CLIMBS: Final = frozenset({".", ".."})
@@ -126,19 +126,31 @@ class App:
         if carriage is Carriage.ANSWERED and exchange.path in OPEN_PATHS:
             ready = bool(self.pool.ready) or table.starts_litellm_late
             return await exchange.reply(sign_of_life(exchange.path, ready=ready))
-        _check_path(exchange.path)
-        _check_key(exchange, table)
+        self._admit(exchange, table, carriage)
         if carriage is Carriage.ANSWERED and not table.clients_belong_to_litellm:
             agent = exchange.headers.get("user-agent", "")
             asked = exchange.path, exchange.query, exchange.dialect, agent
             return await exchange.reply(list_models(table.routing, *asked))
-        if carriage is Carriage.CLOSED:
-            raise ProxyError(f"{exchange.method} {exchange.path} is not served here", code=404)
         return await self._carry(exchange, table, routed=carriage is Carriage.ROUTED)
 
+    def _admit(self, exchange: Exchange, table: Table, carriage: Carriage) -> None:
+        """
+        Raises:
+            ProxyError: the request goes no further; the records have it none the less.
+        """
+        try:
+            _check_path(exchange.path)
+            _check_key(exchange, table)
+            if carriage is Carriage.CLOSED:
+                raise ProxyError(f"{exchange.method} {exchange.path} is not served here", code=404)
+        except ProxyError as error:
+            report = _report_on(exchange, routed=carriage is Carriage.ROUTED)
+            report.status, report.error = error.code, type(error).__name__
+            self.send_report(report.finished_message())
+            raise
+
     async def _carry(self, exchange: Exchange, table: Table, *, routed: bool) -> None:
-        report = Report(token_hex(16))
-        exchange.extra += header_pairs([("x-ccproxy-request-id", report.request_id)])
+        report = _report_on(exchange, routed=routed)
         telling: Later | None = None
         try:
             plan = await self._plan(exchange, table, report, routed=routed)
@@ -363,6 +375,13 @@ async def _answer_failure(exchange: Exchange, error: ProxyError) -> None:
     if error.code in (401, 403, 404) or isinstance(error, KeyRefusedError):
         headers["x-should-retry"] = "false"
     await exchange.reply(error_reply(error, exchange.dialect, headers))
+
+
+def _report_on(exchange: Exchange, *, routed: bool) -> Report:
+    """Under an id that the client is told."""
+    report = Report(token_hex(16), call_type=call_type_of(exchange.path) if routed else CARRIED)
+    exchange.extra += header_pairs([("x-ccproxy-request-id", report.request_id)])
+    return report
 
 
 def _check_path(path: str) -> None:

@@ -24,6 +24,8 @@ from ccproxyd.telemetry.records import session_mark
 
 Send = Callable[[Message], None]
 
+CARRIED = "carried"
+"""In place of a call's type where a path names no model."""
 CLIENT_GONE = 499
 """nginx's number for a client that went away before its answer; it is never sent."""
 PASSED_ON = "ProviderError"
@@ -53,7 +55,7 @@ class Report:
     """One request's record, filled in on its way."""
 
     request_id: str
-    call_type: str = "carried"
+    call_type: str = CARRIED
     started: float = field(factory=perf_counter)
     decision: Decision | None = None
     routing_ms: float = 0.0

@@ -99,7 +99,8 @@ async def test_what_it_hears_is_enough_for_the_records(house):
 
 
 async def test_without_records_nothing_is_found_out_for_them(tmp_path, worker):
-    ours = "ccproxy: {logging: {enable_pre_api_call: false, enable_post_api_call: false}}"
+    ends = ("pre_api_call", "post_api_call", "failure")
+    ours = f"ccproxy: {{logging: {{{', '.join(f'enable_{end}: false' for end in ends)}}}}}"
     async with open_house(write_config(tmp_path, ours), worker.address) as house:
         await call().to(house.app)
     assert {"session", "original_model", "has_tools"} & house.finished().keys() == set()
@@ -586,8 +587,27 @@ async def test_nobody_passes_without_the_key(house, worker, offered):
     assert openai.json()["error"]["code"] == 401
     assert "ccproxyctl env" in openai.json()["error"]["message"]
     assert anthropic.header("x-should-retry") == "false"
-    assert worker.requests == house.sent == []
-    assert "sk-wrong" not in repr(anthropic.answer)
+    assert worker.requests == []
+    assert "sk-wrong" not in repr((anthropic.answer, house.sent))
+
+
+@pytest.mark.parametrize(
+    ("asked", "call_type", "status", "error"),
+    [
+        (Call(body=asking()), "anthropic_messages", 401, "ProxyError"),
+        (call(path="/v1/nothing"), "carried", 404, "ProxyError"),
+        (call(b'{"model": '), "anthropic_messages", 400, "ValidationError"),
+    ],
+)
+async def test_what_is_refused_at_the_door_is_recorded_too(
+    house, worker, asked, call_type, status, error
+):
+    answer = await asked.to(house.app)
+    told = house.finished()
+    assert answer.header("x-ccproxy-request-id") == told["request_id"]
+    assert (told["call_type"], told["status"], told["error"]) == (call_type, status, error)
+    assert (told["failed"], told["label"]) == (True, None)
+    assert worker.requests == []
 
 
 async def test_nobody_learns_without_the_key_which_paths_there_are(house):
