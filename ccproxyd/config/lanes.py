@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from ccproxyd.config.callbacks import listed_callbacks, means_our_handler
 from ccproxyd.config.deployments import Deployment
@@ -97,7 +97,7 @@ class Lane:
     reason: str
     endpoint: Endpoint | None = None
     falls_back: bool = False
-    """LiteLLM has somewhere else to send what fails here."""
+    """LiteLLM has somewhere else to send what fails."""
     deployment: Deployment | None = None
 
     @property
@@ -165,17 +165,18 @@ def find_lanes(
     """
     names = dict.fromkeys(deployment.model_name for deployment in deployments)
     own = "lanes.direct is off" if direct == "off" else "LiteLLM keeps the keys" * database
-    if reason := own or next(_obstacles(document, config_dir), None):
-        return dict.fromkeys(names, Lane(LITELLM, reason))
-    around = _surroundings(document, environ)
     fallbacks = _labels_with_fallbacks(document)
+    if reason := own or next(_obstacles(document, config_dir), None):
+        lanes = dict.fromkeys(names, Lane(LITELLM, reason))
+    else:
+        around = _surroundings(document, environ)
+        lanes = {
+            name: _lane([one for one in deployments if one.model_name == name], around)
+            for name in names
+        }
     return {
-        name: _lane(
-            [one for one in deployments if one.model_name == name],
-            around,
-            falls_back="*" in fallbacks or name in fallbacks,
-        )
-        for name in names
+        name: evolve(lane, falls_back="*" in fallbacks or name in fallbacks)
+        for name, lane in lanes.items()
     }
 
 
@@ -197,13 +198,13 @@ def _verify(setting: Any, environ: Environ) -> bool | str:
     return False if str(found).lower() in ("false", "0") else str(found)
 
 
-def _lane(deployments: list[Deployment], around: _Surroundings, *, falls_back: bool) -> Lane:
+def _lane(deployments: list[Deployment], around: _Surroundings) -> Lane:
     try:
         endpoint = _endpoint(deployments, around)
     except _NeedsLiteLLMError as needs:
         return Lane(LITELLM, str(needs))
     reason = f"{deployments[0].model} speaks {endpoint.protocol}'s protocol"
-    return Lane(DIRECT, reason, endpoint, falls_back, deployments[0])
+    return Lane(DIRECT, reason, endpoint, deployment=deployments[0])
 
 
 def _endpoint(deployments: list[Deployment], around: _Surroundings) -> Endpoint:

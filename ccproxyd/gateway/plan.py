@@ -32,6 +32,8 @@ from ccproxyd.telemetry.usage import Usage
 _COUNT_TOKENS: Final = "/count_tokens"
 _LONGEST_NAME: Final = 512
 """Of a model that a client names; it travels in a header."""
+_MOST_ATTEMPTS: Final = 6
+"""LiteLLM follows five fallbacks, and ends each attempt in time itself."""
 _NO_NOTES: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
@@ -74,7 +76,10 @@ def plan_route(
             order = order_for(exchange, table, body, decision, request_id, notes)
             return evolve(order, betas=betas)
         body = _body_for_litellm(request, raw)
-        return order_for(exchange, table, body, decision, request_id, notes)
+        order = order_for(exchange, table, body, decision, request_id, notes)
+        if not table.lane_of(decision.label).falls_back:
+            return order
+        return _with_time_to_fall_back(order, streams=request.stream)
 
     choice = choice_for(table, request, decision)
     if choice.endpoint is None:
@@ -113,6 +118,21 @@ def order_for(
         token=table.lent(decision.label, exchange.headers) if decision else None,
         client_keys=table.clients_belong_to_litellm,
         timeouts=table.settings.timeouts,
+    )
+
+
+def _with_time_to_fall_back(order: Order, *, streams: bool) -> Order:
+    """Each deployment gets the time that one alone would have, and the answer that of several.
+
+    LiteLLM's timeout goes for the beginning of a stream and for its pauses alike, so that a stream
+    gets the longer of our two.
+    """
+    times = order.timeouts
+    patience = max(times.first_byte, times.idle) if streams else times.first_byte
+    return evolve(
+        order,
+        decision={**(order.decision or {}), "patience": patience},
+        timeouts=evolve(times, first_byte=patience * _MOST_ATTEMPTS),
     )
 
 

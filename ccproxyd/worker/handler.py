@@ -120,6 +120,7 @@ class CCProxyHandler(CustomLogger):  # type: ignore[misc]
             requested,
             found.api_key if found else None,
             os.environ,
+            found.patience if found else None,
         )
 
     async def async_post_call_response_headers_hook(

@@ -49,7 +49,12 @@ Call = Mapping[str, Any]
 
 
 def fit(
-    call: Call, is_message: bool, requested: str, key: str | None, environ: Mapping[str, str]
+    call: Call,
+    is_message: bool,
+    requested: str,
+    key: str | None,
+    environ: Mapping[str, str],
+    patience: float | None = None,
 ) -> dict[str, Any]:
     """The parameters of a call as its deployment takes them.
 
@@ -57,14 +62,23 @@ def fit(
         is_message: it is one of `/v1/messages`.
         requested: the model that the client wrote the request for.
         key: the client's own key, where the config lets it go along.
+        patience: how many seconds it may take, where another deployment could answer.
     """
-    lent = _with_credential(call, key, environ)
+    lent = _with_patience(_with_credential(call, key, environ), patience)
     return _with_message_fit(lent, requested) if is_message else lent
 
 
 def provider_of(call: Call) -> str:
     """As LiteLLM calls the deployment's provider."""
     return str(call.get("custom_llm_provider") or str(call.get("model")).partition("/")[0])
+
+
+def _with_patience(call: dict[str, Any], patience: float | None) -> dict[str, Any]:
+    """The limit of its own that a deployment has holds as well; the shorter one counts."""
+    own = call.get("timeout")
+    if patience is None or (isinstance(own, int | float) and own <= patience):
+        return call
+    return {**call, "timeout": patience}
 
 
 # The client's own credential

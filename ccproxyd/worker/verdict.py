@@ -39,6 +39,8 @@ class Verdict:
     requested_model: str = ""
     metadata: Mapping[str, Any] = field(factory=dict, repr=False)
     api_key: str | None = field(default=None, repr=False)
+    patience: float | None = field(default=None, repr=False)
+    """How many seconds one deployment gets, where another could answer in its place."""
 
 
 current: ContextVar[Verdict | None] = ContextVar("ccproxyd_verdict", default=None)
@@ -81,6 +83,7 @@ def _parse(payload: str) -> Verdict | None:
             requested_model=str(fields.get("requested_model") or ""),
             metadata=dict(fields.get("metadata") or {}),
             api_key=fields.get("api_key"),
+            patience=fields.get("patience"),
         )
     except (binascii.Error, orjson.JSONDecodeError, LookupError, TypeError, ValueError):
         return None

@@ -277,6 +277,8 @@ def test_a_label_with_fallbacks_says_so(section: str, setting: Any, falls_back: 
     found = lane(**{section: setting})
     assert found.is_direct
     assert found.falls_back is falls_back
+    closed = lane(**{section: setting}, direct="off")
+    assert (closed.is_direct, closed.falls_back) == (False, falls_back)
 
 
 @pytest.mark.parametrize(

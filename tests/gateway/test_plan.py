@@ -181,6 +181,24 @@ def test_an_order_has_the_configs_patience(table: Table) -> None:
     assert order_for(Call().exchange(), table, b"").timeouts == table.settings.timeouts
 
 
+@pytest.mark.parametrize(("first_byte", "streamed"), [(60, 60), (5, 50)])
+def test_a_label_with_fallbacks_leaves_time_for_them(
+    tmp_path: Any, first_byte: int, streamed: int
+) -> None:
+    ours = OURS.replace("first_byte: 60", f"first_byte: {first_byte}")
+    ours += "  fallbacks: {gemini: [claude-sonnet-5]}\n"
+    table = build_table(write_config(tmp_path, ours, MODELS))
+    for stream, patience in ((False, first_byte), (True, streamed)):
+        order = planned(table, "gemini", stream=stream).order()
+        assert order.decision is not None
+        assert order.decision["patience"] == patience
+        assert order.timeouts.first_byte == 6 * patience
+    alone = planned(table, "chat").order()
+    assert alone.decision is not None
+    assert "patience" not in alone.decision
+    assert alone.timeouts.first_byte == first_byte
+
+
 def test_a_plan_knows_the_lane_that_it_tries_first(table: Table) -> None:
     assert planned(table, "claude-sonnet-5").lane == "direct"
     assert planned(table, "gemini").lane == "litellm"

@@ -82,6 +82,16 @@ def headers_for(provider, call):
     return {name: value for one in mine for name, value in one["extra_headers"].items()}
 
 
+@pytest.mark.parametrize(
+    ("own", "patience", "timeout"),
+    [(None, 20.0, 20.0), (600, 20.0, 20.0), (5, 20.0, 5), (600, None, 600), (None, None, None)],
+)
+def test_an_attempt_takes_no_longer_than_it_may(outgoing, own, patience, timeout):
+    call = {"model": "openai/gpt-5"} | ({"timeout": own} if own else {})
+    fitted = outgoing.fit(call, False, OPUS, None, {}, patience)
+    assert fitted.get("timeout") == timeout
+
+
 # -- the body
 
 

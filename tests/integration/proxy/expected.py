@@ -87,7 +87,7 @@ def expected(row: Row) -> Expected:
 def has_fallback(row: Row) -> bool:
     is_begun = row.failure == "cut" and row.streams
     is_covered = row.label == "fallback" and row.is_conversation
-    return is_covered and row.failure != "timeout" and not is_begun
+    return is_covered and not is_begun
 
 
 def _refused(row: Row) -> Expected:
@@ -136,13 +136,11 @@ def _failed(row: Row) -> Expected:
 
 
 def _timed_out(row: Row) -> Expected:
-    """A direct one with a fallback is handed to LiteLLM, which asks the label once more."""
-    again = row.lane == "direct" and row.label == "fallback"
     return Expected(
         statuses=frozenset({504}),
-        headers=_decided(row) | ({"x-ccproxy-lane": "litellm"} if again else {}),
+        headers=_decided(row),
         failure=Failure(_dialect(row), _type(row, 504, "UpstreamTimeout")),
-        asked=(_model(row),) * (1 + again),
+        asked=(_model(row),),
     )
 
 
