@@ -18,6 +18,7 @@ A request's way through this room:
     lanes/     the ways out of the house
     websocket  a realtime conversation's frames, there and back
     usage      the tokens that an answer says it cost
+    estimates  the same where a stream does not say it
     prices     where LiteLLM's price file is
     replies    our own answers, in the client's own shape
     report     what the daemon hears of each request: numbers and names, never content

@@ -33,7 +33,8 @@ from ccproxyd.gateway.bodies import (
     read_body,
 )
 from ccproxyd.gateway.budgets import within_budget
-from ccproxyd.gateway.counts import IN_THREAD, answer_count
+from ccproxyd.gateway.counts import answer_count
+from ccproxyd.gateway.estimates import IN_THREAD, estimate_for
 from ccproxyd.gateway.exchange import Exchange, Send, header_pairs
 from ccproxyd.gateway.hooks.moderation import Asked
 from ccproxyd.gateway.hooks.pipeline import HOOK, Passage, Ways
@@ -196,6 +197,7 @@ class App:
         _describe(passage.request, table, report)
         decision = await self._through_hooks(passage, table, report)
         report.cost_as_asked = cost_as_asked(table, decision)
+        report.estimate = estimate_for(passage.request, self.counter)
         exchange.extra += header_pairs(_told(decision) + _plain_pairs(passage.headers))
         await self._moderate(table, report, lambda: asked_in(passage))
         return plan_route(

@@ -16,7 +16,8 @@ from typing import Any, Final
 import orjson
 from attrs import define, field
 
-from ccproxyd.errors import CcproxydError, ProxyError
+from ccproxyd.errors import ProxyError
+from ccproxyd.gateway.estimates import IN_THREAD, tokens_of
 from ccproxyd.gateway.exchange import Exchange, header_pairs
 from ccproxyd.gateway.lanes.litellm import Log
 from ccproxyd.gateway.replies import json_reply
@@ -25,15 +26,11 @@ from ccproxyd.routing import Request
 
 PATIENCE_SECONDS: Final = 5.0
 """For somebody else's count. Its user looks on, and ours is not far off."""
-IN_THREAD: Final = 20_000
-"""Characters of new text beyond which counting would hold up the other requests (about 2 ms)."""
 
 _HEADER: Final = "x-ccproxy-token-count"
 _ESTIMATE: Final = header_pairs([(_HEADER, "estimate")])
 _LITELLMS_SOURCE: Final = "litellm_count_source"
 _LITELLMS_OWN: Final = "local_estimate"
-_BYTES_PER_TOKEN: Final = 4
-"""Where even the tokenizer's files are missing."""
 
 Ask = Callable[[Exchange], Awaitable[None]]
 
@@ -76,12 +73,9 @@ async def answer_count(
 
 async def count_tokens(request: Request) -> int:
     """Our own count, off the loop if it takes long."""
-    try:
-        if request.new_characters > IN_THREAD:
-            await asyncio.to_thread(lambda: request.token_count)
-        return request.token_count
-    except CcproxydError:
-        return max(1, len(orjson.dumps(dict(request.body))) // _BYTES_PER_TOKEN)
+    if request.new_characters > IN_THREAD:
+        return await asyncio.to_thread(tokens_of, request)
+    return tokens_of(request)
 
 
 async def _failure(exchange: Exchange, ask: Ask, held: _Held) -> str:

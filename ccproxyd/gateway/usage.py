@@ -15,7 +15,7 @@ Frames are parsed only when they mention usage, and nothing of their content is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -65,7 +65,7 @@ class StreamUsage:
     r"""Collects usage from the pieces of an SSE answer, however they are cut.
 
     Later figures replace earlier ones, silence does not. `has_failed` is true once the answer has
-    said that it failed, which is the last that it says.
+    said that it failed, which is the last that it says. `on_lines` gets the lines, too.
 
     >>> stream = StreamUsage()
     >>> stream.feed(b'data: {"usage": {"input_to')
@@ -74,8 +74,9 @@ class StreamUsage:
     7
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_lines: Callable[[list[bytes]], None] | None = None) -> None:
         self.has_failed = False
+        self._on_lines = on_lines
         self._figures: dict[str, Any] = {}
         self._rest = b""
 
@@ -92,6 +93,8 @@ class StreamUsage:
                 self._figures.update(_figures_in(line[5:]))
             elif line.startswith(_FAILURES):
                 self.has_failed = True
+        if self._on_lines is not None:
+            self._on_lines(lines)
 
 
 def _figures_in(raw: bytes) -> Figures:

@@ -165,6 +165,11 @@ class TokenCounter:
             self._prefixes.learn(tally.raw, tally.messages, tally.known, self._counted)
         return total
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether the encoding is loaded, so that nothing but the counting takes time."""
+        return self._encoding is not None or load_encoding.cache_info().currsize > 0
+
     def count_text(self, text: str) -> int:
         return sum(_count_pieces([text], self._encoding_now()))
 

@@ -439,6 +439,15 @@ def test_without_litellm_counting_says_what_is_missing(monkeypatch: pytest.Monke
         find_encodings()
 
 
+def test_a_counter_is_ready_once_its_encoding_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokens, "load_encoding", functools.cache(load_encoding.__wrapped__))
+    counter = TokenCounter()
+    assert not counter.is_ready
+    counter.count_text("warm")
+    assert counter.is_ready
+    assert TokenCounter(Recording()).is_ready
+
+
 def test_a_missing_encoding_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(tokens, "find_encodings", lambda: tmp_path)
     with pytest.raises(CcproxydError, match=r"cannot count tokens: .*: No such file"):

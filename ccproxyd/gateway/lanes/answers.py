@@ -203,13 +203,26 @@ async def pass_on(answer: Answer, exchange: Exchange, report: Report, source: st
     await exchange.start(answer.status, answer.headers)
     if answer.whole or exchange.method == "HEAD":
         await exchange.write(answer.first, more=False)
-        report.usage = usage_of_json(answer.first)
+        report.usage = await _usage_of_whole(answer, report)
     else:
         await _stream(answer, exchange, report, source)
 
 
 async def _stream(answer: Answer, exchange: Exchange, report: Report, source: str) -> None:
-    reader = _InPassing(_reader_of(answer))
+    reader = _InPassing(_reader_of(answer, report))
+    try:
+        await _relayed(answer, exchange, reader, report, source)
+        if report.estimate is not None:
+            reader.catch_up()
+            await report.estimate.settled()
+    finally:
+        report.usage = _told_or_estimated(reader.usage, report)
+        report.cut = report.cut or reader.has_failed
+
+
+async def _relayed(
+    answer: Answer, exchange: Exchange, reader: _InPassing, report: Report, source: str
+) -> None:
     try:
         await _relay(answer, exchange, reader.feed)
     except (HungUpError, TimeoutError) as error:
@@ -218,9 +231,21 @@ async def _stream(answer: Answer, exchange: Exchange, report: Report, source: st
             # No final piece after this frame: the transfer stays visibly incomplete. The blank
             # line ends a frame that was cut in its middle.
             await exchange.write(b"\n\n" + error_event(_reason(error, source), exchange.dialect))
-    finally:
-        report.usage = reader.usage
-        report.cut = report.cut or reader.has_failed
+
+
+async def _usage_of_whole(answer: Answer, report: Report) -> Usage:
+    """Of an answer that is there at once, which a short stream may be as well."""
+    if not answer.streams:
+        return usage_of_json(answer.first)
+    reader = _events_reader(report)
+    reader.feed(answer.first)
+    if report.estimate is not None:
+        await report.estimate.settled()
+    return _told_or_estimated(reader.usage, report)
+
+
+def _told_or_estimated(told: Usage, report: Report) -> Usage:
+    return told if report.estimate is None else report.estimate.in_place_of(told)
 
 
 async def _relay(answer: Answer, exchange: Exchange, feed: Callable[[bytes], None]) -> None:
@@ -244,22 +269,23 @@ class _InPassing:
 
     def feed(self, piece: bytes) -> None:
         if not self._pieces:
-            asyncio.get_running_loop().call_soon(self._read)
+            asyncio.get_running_loop().call_soon(self.catch_up)
         self._pieces.append(piece)
 
-    def _read(self) -> None:
+    def catch_up(self) -> None:
+        """Read what has been fed."""
         pieces, self._pieces = self._pieces, []
         for piece in pieces:
             self._reader.feed(piece)
 
     @property
     def usage(self) -> Usage:
-        self._read()
+        self.catch_up()
         return self._reader.usage
 
     @property
     def has_failed(self) -> bool:
-        self._read()
+        self.catch_up()
         return self._reader.has_failed
 
 
@@ -292,10 +318,14 @@ class _JSONUsage:
         return NO_USAGE if self._size > WHOLE_BYTES else usage_of_json(b"".join(self._pieces))
 
 
-def _reader_of(answer: Answer) -> StreamUsage | _JSONUsage | _Unread:
+def _reader_of(answer: Answer, report: Report) -> StreamUsage | _JSONUsage | _Unread:
     if answer.streams:
-        return StreamUsage()
+        return _events_reader(report)
     return _JSONUsage() if answer.is_json else _Unread()
+
+
+def _events_reader(report: Report) -> StreamUsage:
+    return StreamUsage(None if report.estimate is None else report.estimate.read)
 
 
 def _reason(error: BaseException, source: str) -> ProxyError:

@@ -72,8 +72,9 @@ async def test_a_stream_that_says_that_it_failed_is_passed_on_and_counts_as_fail
 async def test_usage_is_found_however_the_pieces_are_cut():
     pieces = (b'data: {"usage": {"output_', b'tokens": 7}}\n\n')
     assert (await passed_on(answer(*pieces)))[1].usage.output_tokens == 7
+    assert (await passed_on(answer(b"".join(pieces), whole=True)))[1].usage.output_tokens == 7
     body = b'{"usage": {"output_tokens": 8}}'
-    assert (await passed_on(answer(body, whole=True)))[1].usage.output_tokens == 8
+    assert (await passed_on(answer(body, whole=True, streams=False)))[1].usage.output_tokens == 8
 
 
 async def test_the_usage_of_json_whose_length_nobody_told_is_found(monkeypatch):
