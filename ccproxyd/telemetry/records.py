@@ -130,7 +130,7 @@ FAILURE: Final = Kind(
     "enable_failure",
     (*_WHO, *_END, "error", *_TROUBLE),
     otherwise="debug",
-    costs=_TOKENS,
+    costs=(*_TOKENS, *_PRICE),
 )
 STREAM_END: Final = Kind(
     "ccproxy_stream_end",
@@ -138,7 +138,7 @@ STREAM_END: Final = Kind(
     "enable_stream_end",
     (*_WHO, "complete", "stream_ms"),
     otherwise="debug",
-    costs=_TOKENS,
+    costs=(*_TOKENS, *_PRICE),
 )
 COST: Final = Kind("ccproxy_cost", "info", "enable_cost_tracking", _WHO, costs=_PRICE)
 

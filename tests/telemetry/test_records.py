@@ -102,6 +102,19 @@ def test_the_end_of_a_stream_is_told_whole_or_cut() -> None:
     assert "ccproxy_failure" in cut
 
 
+@pytest.mark.parametrize("ended", [{}, {"failed": True, "error": "CutError"}])
+def test_whatever_tells_of_tokens_tells_their_price_too(ended: dict[str, Any]) -> None:
+    found = told({**STREAMED, **ended})
+    assert len(found) == 3
+    for record in found.values():
+        facts = record.facts
+        assert (facts["output_tokens"], facts["cost_usd"], facts["cost_efficiency"]) == (
+            5,
+            0.5,
+            0.25,
+        )
+
+
 @pytest.mark.parametrize("more", [{"status": 529, "failed": True}, {"first_byte_ms": None}])
 def test_an_answer_that_is_no_stream_has_no_end_of_one(more: dict[str, Any]) -> None:
     assert "ccproxy_stream_end" not in told({**STREAMED, **more})
