@@ -193,7 +193,7 @@ def _errand(
 def _cost_of(table: Table, request: Request, decision: Decision) -> Callable[[Usage], float | None]:
     """How to price the answer. What the request asked for counts where the answer is silent."""
     deployment = table.lane_of(decision.label).deployment
-    asked = {name: _text(request.body.get(name)) for name in ("service_tier", "speed")}
+    asked = _asked(request)
 
     def cost(usage: Usage) -> float | None:
         if deployment is None or not usage.counts_tokens:
@@ -204,14 +204,22 @@ def _cost_of(table: Table, request: Request, decision: Decision) -> Callable[[Us
     return cost
 
 
-def cost_as_asked(table: Table, decision: Decision) -> Callable[[Usage], float | None]:
+def _asked(request: Request) -> dict[str, str | None]:
+    """What a price depends on besides the tokens."""
+    return {name: _text(request.body.get(name)) for name in ("service_tier", "speed")}
+
+
+def cost_as_asked(
+    table: Table, decision: Decision, request: Request
+) -> Callable[[Usage], float | None]:
     """How to price the answer as if the model that was asked for had given it."""
     if not table.settings.logging.enable_cost_tracking:
         return unpriced
+    asked = _asked(request)
 
     def cost(usage: Usage) -> float | None:
         tariff = table.tariff_as_asked(decision.requested_model) if usage.counts_tokens else None
-        return tariff.cost(usage) if tariff else None
+        return tariff.cost(usage, **asked) if tariff else None
 
     return cost
 

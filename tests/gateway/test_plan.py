@@ -209,7 +209,8 @@ def test_an_answer_is_priced_as_if_the_model_that_was_asked_for_had_given_it(tab
     answer = Usage(input_tokens=1_000_000, output_tokens=0, model="claude-haiku-4-5")
 
     def cost(model: str) -> float | None:
-        return cost_as_asked(table, Decision("chat", "r", "openai/gpt-4o", "", model))(answer)
+        decision = Decision("chat", "r", "openai/gpt-4o", "", model)
+        return cost_as_asked(table, decision, Request({}))(answer)
 
     assert cost("claude-opus-4-8[1m]") == pytest.approx(5.0)  # the wildcard serves it
     assert cost("gpt-4") == pytest.approx(30.0)  # nobody serves it, but its price is public
@@ -217,8 +218,24 @@ def test_an_answer_is_priced_as_if_the_model_that_was_asked_for_had_given_it(tab
     assert cost("nobody-knows-it") is None
 
 
+@pytest.mark.parametrize("tier", ["priority", "flex"])
+def test_what_was_asked_for_is_priced_in_the_tier_that_was_asked_for(
+    table: Table, tier: str
+) -> None:
+    """An answer that went through LiteLLM does not say in which it was served."""
+    answer = Usage(input_tokens=1_000_000, output_tokens=0)
+
+    def cost(**body: Any) -> float:
+        decision = Decision("chat", "r", "openai/gpt-4o", "", "gpt-5")
+        return cost_as_asked(table, decision, Request(body))(answer) or 0.0
+
+    factor = {"priority": 2.0, "flex": 0.5}[tier]
+    assert cost(service_tier=tier) == pytest.approx(cost() * factor)
+    assert cost() > 0
+
+
 def test_where_no_cost_is_to_be_recorded_nothing_is_priced(tmp_path: Any) -> None:
     ours = "ccproxy: {logging: {enable_cost_tracking: false}}"
     table = build_table(write_config(tmp_path, ours, MODELS))
     decision = Decision("chat", "r", "openai/gpt-4o", "", "claude-sonnet-5")
-    assert cost_as_asked(table, decision)(Usage(input_tokens=1)) is None
+    assert cost_as_asked(table, decision, Request({}))(Usage(input_tokens=1)) is None
