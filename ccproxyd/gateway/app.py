@@ -55,7 +55,7 @@ from ccproxyd.gateway.plan import (
 from ccproxyd.gateway.pool import Pool
 from ccproxyd.gateway.probes import OPEN_PATHS, list_models, sign_of_life
 from ccproxyd.gateway.replies import error_reply, presentable
-from ccproxyd.gateway.report import CARRIED, CLIENT_GONE, Report, about
+from ccproxyd.gateway.report import CARRIED, CLIENT_GONE, FREE, Report, about
 from ccproxyd.gateway.table import Table
 from ccproxyd.gateway.websocket import WebSocketExchange
 from ccproxyd.routing import Decision, Request, TokenCounter, Toolsets, call_type_of
@@ -312,12 +312,14 @@ class App:
 
     async def _travel(self, exchange: Exchange, plan: Plan, report: Report) -> None:
         if plan.to_count is None:
-            return await self._by_a_lane(exchange, plan, report)
+            await self._by_a_lane(exchange, plan, report)
+            return
 
         async def ask(exchange: Exchange) -> None:
             await self._by_a_lane(exchange, plan, report)
 
-        return await answer_count(exchange, plan.to_count, ask, report, self.log)
+        await answer_count(exchange, plan.to_count, ask, report, self.log)
+        report.cost_usd = FREE
 
     async def _by_a_lane(self, exchange: Exchange, plan: Plan, report: Report) -> None:
         if plan.errand is None or not await self._directly(exchange, plan.errand, report):

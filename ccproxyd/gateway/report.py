@@ -29,6 +29,8 @@ CARRIED = "carried"
 """In place of a call's type where a path names no model."""
 CLIENT_GONE = 499
 """nginx's number for a client that went away before its answer; it is never sent."""
+FREE = 0.0
+"""The price of a count of tokens, whoever has made it."""
 PASSED_ON = "ProviderError"
 """In place of an exception's type where an error of the provider's, or LiteLLM's, is passed on."""
 CUT = "CutError"

@@ -52,7 +52,7 @@ class Account:
 
 @frozen
 class Amounts:
-    """What it came to. `unpriced` requests used tokens, and nobody has said what they cost."""
+    """What it came to. `unpriced` requests were answered, and nobody has said what they cost."""
 
     requests: int = 0
     input_tokens: int = 0
@@ -177,9 +177,15 @@ def _amounts(message: Message, early: int | None) -> Amounts:
         input_tokens=inputs,
         output_tokens=outputs,
         cache_read_tokens=cached,
-        unpriced=int(not prices and inputs + outputs + cached > 0),
+        unpriced=int(not prices and (_is_answered(message) or inputs + outputs + cached > 0)),
         nano_usd=sum(prices),
     )
+
+
+def _is_answered(message: Message) -> bool:
+    """Whether somebody may have charged for it: an error is free, unless it has used tokens."""
+    status = message.get("status")
+    return isinstance(status, int) and 0 < status < 400
 
 
 def _count(message: Message, name: str) -> int:

@@ -46,6 +46,12 @@ async def test_the_providers_own_count_is_passed_on_as_it_is(tmp_path):
         assert answer.header("x-ccproxy-label") == "default"
 
 
+async def test_a_count_is_free(tmp_path):
+    async with opened(tmp_path) as (house, _):
+        await counted(house.app)
+        assert house.finished()["cost_usd"] == 0
+
+
 FAILURES = ["status=401", "status=403", "status=404", "status=429", "status=500", "status=529"]
 
 

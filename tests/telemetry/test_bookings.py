@@ -114,6 +114,22 @@ def test_what_used_nothing_is_not_said_to_lack_a_price(bookings: Bookings) -> No
     assert amounts(finished(bookings, failed=True, input_tokens=None)) == Amounts(requests=1)
 
 
+@pytest.mark.parametrize(
+    ("status", "unpriced"), [(200, 1), (101, 1), (0, 0), (403, 0), (499, 0), (529, 0), (None, 0)]
+)
+def test_an_answer_without_tokens_lacks_a_price_until_one_comes(
+    bookings: Bookings, status: int | None, unpriced: int
+) -> None:
+    """Such as an image, speech, or a conversation over a WebSocket."""
+    first = finished(bookings, status=status)
+    assert amounts(first) == Amounts(requests=1, unpriced=unpriced)
+    assert amounts(first) + amounts(priced(bookings, 0.25)) == Amounts(1, nano_usd=25 * CENT)
+
+
+def test_a_stream_that_was_cut_without_a_word_of_its_tokens_lacks_one(bookings: Bookings) -> None:
+    assert amounts(finished(bookings, status=200, failed=True)).unpriced == 1
+
+
 def test_what_is_free_has_a_price(bookings: Bookings) -> None:
     assert amounts(finished(bookings, output_tokens=3, cost_usd=0.0)).unpriced == 0
 
