@@ -32,7 +32,7 @@ from ccproxyd.gateway.bodies import (
     parse_body,
     read_body,
 )
-from ccproxyd.gateway.budgets import within_budget
+from ccproxyd.gateway.budgets import check_unrouted, within_budget
 from ccproxyd.gateway.counts import answer_count
 from ccproxyd.gateway.estimates import IN_THREAD, estimate_for
 from ccproxyd.gateway.exchange import Exchange, Send, header_pairs
@@ -190,6 +190,8 @@ class App:
             return await self._plan_to_talk(exchange, table, report)
         raw = await read_body(exchange.receive)
         if not routed:
+            if table.paths.spends(exchange.method, exchange.path):
+                check_unrouted(self.gate)
             if raw:
                 await self._moderate(table, report, lambda: asked_in_bytes(raw, exchange))
             return plan_as_it_is(exchange, table, raw)
@@ -279,6 +281,7 @@ class App:
             raise ValidationError("a WebSocket cannot be moderated; moderation is on")
         named = dict(parse_qsl(exchange.query))
         if "model" not in named:
+            check_unrouted(self.gate)
             return plan_as_it_is(exchange, table, b"")
         report.call_type = "realtime"
         request = Request({"model": named["model"]}, path=exchange.path)

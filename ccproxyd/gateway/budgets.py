@@ -1,7 +1,8 @@
 """What a used-up budget means for a request: it goes on, to another label, or not at all.
 
 A count of tokens costs nothing and is never refused; it is made for the label that the request
-would go to. 403 is what makes Claude Code stop, instead of trying again.
+would go to. What is passed on as it is has no label: the budgets of everything hold for it. 403 is
+what makes Claude Code stop, instead of trying again.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from ccproxyd.telemetry.budgets import Gate, Rejected, RouteTo
 
 BUDGET: Final = "budget"
 """What stands in a decision in place of a rule."""
+
+
+_NO_LABEL: Final = ""
 
 
 class BudgetUsedUpError(ProxyError):
@@ -41,3 +45,14 @@ def within_budget(
         case Rejected(reason) if not counts_tokens(request.path):
             raise BudgetUsedUpError(reason)
     return decision
+
+
+def check_unrouted(gate: Gate) -> None:
+    """Refuse what has no label, and can be given none, where a budget of everything is used up.
+
+    Raises:
+        BudgetUsedUpError: one is.
+    """
+    verdict = gate.verdict(_NO_LABEL, movable=False)
+    if isinstance(verdict, Rejected):
+        raise BudgetUsedUpError(verdict.reason)

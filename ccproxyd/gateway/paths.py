@@ -222,6 +222,52 @@ _PROVIDER_PREFIXES: Final = tuple(
     ).split()
 )
 
+_SPENDING: Final = (
+    "/v1/videos/{id}/remix",
+    "/videos/{id}/remix",
+    "/v1/batches",
+    "/batches",
+    "/v1/fine_tuning/jobs",
+    "/fine_tuning/jobs",
+    "/v1/threads/{id}/runs",
+    "/threads/{id}/runs",
+    "/v1/realtime/client_secrets",
+    "/realtime/client_secrets",
+    "/openai/v1/realtime/client_secrets",
+    "/v1/realtime/calls",
+    "/realtime/calls",
+    "/openai/v1/realtime/calls",
+    "/v1/realtime/transcription_sessions",
+    "/realtime/transcription_sessions",
+    "/openai/v1/realtime/transcription_sessions",
+    "/v1beta/models/{name:path}:generateContent",
+    "/v1beta/models/{name:path}:streamGenerateContent",
+    "/models/{name:path}:generateContent",
+    "/models/{name:path}:streamGenerateContent",
+    "/v1beta/interactions",
+    "/interactions",
+    "/a2a/{id}",
+    "/a2a/{id}/message/send",
+    "/v1/a2a/{id}/message/send",
+    "/a2a/{id}/message/stream",
+    "/v1/rag/ingest",
+    "/rag/ingest",
+    "/v1/rag/query",
+    "/rag/query",
+)
+"""Of the things, those where a POST has a model work, now or later."""
+
+_NO_PROVIDERS: Final = frozenset({"/langfuse/*", "/milvus/*"})
+"""They keep what they are told, and have no models."""
+
+_FREE: Final = re.compile(
+    r".*/(?:files|uploads?|vector_stores|assistants|containers|skills)(?:/.*)?"
+    r"|.*/threads(?:/[^/]+(?:/messages(?:/.*)?)?)?"
+    r"|.*/(?:cancel|models|health|count_tokens|input_tokens|tokenize|detokenize)"
+    r"|.*:(?:countTokens|cancel)"
+)
+"""Below the providers' own paths, what has no model work."""
+
 _ANSWERED: Final = (
     "/",
     "/health/liveliness",
@@ -250,17 +296,23 @@ class PathTable:
     routed: re.Pattern[str]
     carried: re.Pattern[str]
     answered: re.Pattern[str]
+    spending: re.Pattern[str]
+    relayed: re.Pattern[str]
+    """The providers' own paths, and those of the user's pass-through endpoints."""
     management: bool
 
     @classmethod
     def build(cls, *, management: bool = False, extra: Iterable[str] = ()) -> PathTable:
-        carried = [*_THINGS, *_PROVIDER_PREFIXES, *_with_subpaths(extra)]
+        own = _with_subpaths(extra)
+        carried = [*_THINGS, *_PROVIDER_PREFIXES, *own]
         routed = [*_CHAT, *_OTHER_MODEL_CALLS]
         return cls(
             usual=frozenset(path for path in routed if "{" not in path),
             routed=_compile(routed),
             carried=_compile(carried),
             answered=_compile(_ANSWERED),
+            spending=_compile(_SPENDING),
+            relayed=_compile([*sorted({*_PROVIDER_PREFIXES} - _NO_PROVIDERS), *own]),
             management=management,
         )
 
@@ -282,6 +334,19 @@ class PathTable:
         if self.management or self.carried.fullmatch(path):
             return Carriage.CARRIED
         return Carriage.CLOSED
+
+    def spends(self, method: str, path: str) -> bool:
+        """Whether a request that is carried as it is has a model work, which costs something.
+
+        >>> table = PathTable.build()
+        >>> table.spends("POST", "/anthropic/v1/messages"), table.spends("POST", "/v1/files")
+        (True, False)
+        """
+        if method in _MODELLESS_METHODS:
+            return False
+        if self.spending.fullmatch(path):
+            return True
+        return bool(self.relayed.fullmatch(path)) and not _FREE.fullmatch(path)
 
 
 def dialect_of(path: str, headers: dict[str, str]) -> Dialect:

@@ -9,6 +9,7 @@ import pytest
 from ccproxyd.errors import CcproxydError
 from ccproxyd.gateway import app as app_module
 from ccproxyd.routing import call_type_of
+from ccproxyd.telemetry.budgets import Gate
 from ccproxyd.telemetry.records import session_mark
 from ccproxyd.worker.verdict import Verdict, unseal
 from tests.gateway.house import (
@@ -520,6 +521,49 @@ async def test_what_is_carried_as_it_is_is_moderated_as_well(tmp_path, worker, p
         assert (await call(b"{}", path).to(house.app)).status == 200
         assert (await call(b"", "/v1/files/f-1", method="DELETE").to(house.app)).status == 200
     assert len(worker.requests) == 2
+
+
+# Budgets
+
+
+def used_up(on_exceeded="reject"):
+    one = {"label": None, "period": "day", "limit_usd": 5.0, "resets": "2026-01-02"}
+    return Gate.from_message({"on_exceeded": on_exceeded, "exceeded": [one]})
+
+
+@pytest.mark.parametrize("on_exceeded", ["reject", "route:think"])
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/anthropic/v1/messages", "error"),
+        ("/openai/chat/completions", None),
+        ("/v1beta/models/g:generateContent", None),
+    ],
+)
+async def test_no_providers_own_path_leads_around_a_budget(house, worker, path, kind, on_exceeded):
+    house.app.gate = used_up(on_exceeded)
+    answer = await call(asking(), path).to(house.app)
+    assert (answer.status, worker.requests) == (403, [])
+    assert answer.header("x-should-retry") == "false"
+    assert answer.json().get("type") == kind
+    assert "is used up until 2026-01-02" in answer.json()["error"]["message"]
+    assert house.finished()["error"] == "BudgetUsedUpError"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/anthropic/v1/models"),
+        ("POST", "/anthropic/v1/messages/count_tokens"),
+        ("POST", "/v1/files"),
+        ("GET", "/v1/batches"),
+        ("GET", "/v1/responses/r-1"),
+    ],
+)
+async def test_what_spends_nothing_goes_on(house, worker, method, path):
+    house.app.gate = used_up()
+    assert (await call(b"{}", path, method=method).to(house.app)).status == 200
+    assert len(worker.requests) == 1
 
 
 # What is answered here

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from ccproxyd.errors import ProxyError
-from ccproxyd.gateway.budgets import within_budget
+from ccproxyd.gateway.budgets import check_unrouted, within_budget
 from ccproxyd.routing import Decision, ModelRouter, Request, RoutingTable
 from ccproxyd.routing.router import Target
 from ccproxyd.telemetry.budgets import Gate
@@ -50,3 +50,17 @@ def test_a_count_of_tokens_costs_nothing() -> None:
 def test_what_no_other_model_could_answer_is_refused() -> None:
     with pytest.raises(ProxyError):
         decided(gate("route:cheap"), "/v1/embeddings")
+
+
+@pytest.mark.parametrize("on_exceeded", ["reject", "route:cheap"])
+def test_what_has_no_label_is_refused_where_a_budget_of_everything_is_used_up(
+    on_exceeded: str,
+) -> None:
+    with pytest.raises(ProxyError, match=r"the daily budget \(5 USD\) is used up") as caught:
+        check_unrouted(gate(on_exceeded, None))
+    assert caught.value.code == 403
+
+
+def test_otherwise_it_goes_on() -> None:
+    for found in (Gate(), gate("warn", None), gate("reject", "think"), gate("route:cheap")):
+        check_unrouted(found)

@@ -83,6 +83,65 @@ def test_the_users_own_endpoints_are_carried_with_what_is_below_them():
         assert table.carriage("POST", path) is Carriage.CLOSED
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/anthropic/v1/messages",
+        "/openai/chat/completions",
+        "/openai/v1/responses",
+        "/openai/v1/threads/t-1/runs",
+        "/openai/v1/batches",
+        "/gemini/v1beta/models/gemini-2.5-pro:generateContent",
+        "/vertex_ai/v1/projects/p/locations/l/publishers/google/models/g:streamGenerateContent",
+        "/bedrock/model/anthropic.claude/invoke",
+        "/v1beta/models/gemini-2.5-pro:streamGenerateContent",
+        "/v1/batches",
+        "/threads/t-1/runs",
+        "/v1/realtime/client_secrets",
+        "/own/rerank",
+    ],
+)
+def test_a_call_of_a_model_that_is_carried_as_it_is_spends(path):
+    table = PathTable.build(management=True, extra=["/own"])
+    assert table.spends("POST", path)
+    assert not table.spends("GET", path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/files",
+        "/v1/batches/b-1/cancel",
+        "/v1/responses/input_tokens",
+        "/v1/responses/r-1/cancel",
+        "/v1/vector_stores",
+        "/threads/t-1/messages",
+        "/utils/token_counter",
+        "/v1beta/models/g:countTokens",
+        "/mcp/tools/call",
+        "/anthropic/v1/messages/count_tokens",
+        "/anthropic/v1/files",
+        "/openai/v1/models",
+        "/openai/v1/batches/b-1/cancel",
+        "/openai/v1/threads",
+        "/openai/v1/threads/t-1/messages",
+        "/gemini/v1beta/models/g:countTokens",
+        "/gemini/upload/v1beta/files",
+        "/vllm/health",
+        "/langfuse/api/public/ingestion",
+        "/key/generate",
+    ],
+)
+def test_what_has_no_model_work_spends_nothing(path):
+    assert not PathTable.build(management=True).spends("POST", path)
+
+
+def test_whatever_spends_is_carried():
+    """A template that is written differently in the two lists would never be met."""
+    for path in paths._SPENDING:
+        assert path in paths._THINGS
+
+
 def test_litellms_inference_routes_are_all_open():
     """In a process of its own: LiteLLM takes seconds and must not be in this one."""
     environ = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}

@@ -7,6 +7,7 @@ from aiohttp import web
 
 from ccproxyd.gateway.pool import Address
 from ccproxyd.gateway.websocket import WebSocketExchange
+from ccproxyd.telemetry.budgets import Gate
 from ccproxyd.worker.verdict import Verdict, unseal
 from tests.gateway.house import CANARY, KEY, MODELS, open_house, serving, write_config
 from tests.gateway.scripted import PATIENCE, becomes
@@ -149,6 +150,20 @@ async def test_where_moderation_is_on_no_conversation_is_begun(tmp_path, worker)
         aiohttp.ClientSession(url) as client,
     ):
         assert await refused(client) == 400
+    assert worker.requests == []
+
+
+@pytest.mark.parametrize("on_exceeded", ["reject", "route:think"])
+@pytest.mark.parametrize(
+    ("label", "url"),
+    [("claude-haiku-4-5", URL), (None, URL), (None, "/v1/realtime"), (None, "/deepgram/listen")],
+)
+async def test_where_a_budget_is_used_up_no_conversation_is_begun(
+    house, client, worker, label, url, on_exceeded
+):
+    used_up = {"label": label, "period": "day", "limit_usd": 5.0, "resets": "2026-01-02"}
+    house.app.gate = Gate.from_message({"on_exceeded": on_exceeded, "exceeded": [used_up]})
+    assert await refused(client, url) == 403
     assert worker.requests == []
 
 
