@@ -199,6 +199,7 @@ class App:
         _describe(passage.request, table, report)
         decision = await self._through_hooks(passage, table, report)
         report.cost_as_asked = cost_as_asked(table, decision, passage.request)
+        report.model_of = table.models.model_of
         report.estimate = estimate_for(passage.request, self.counter)
         exchange.extra += header_pairs(_told(decision) + _plain_pairs(passage.headers))
         await self._moderate(table, report, lambda: asked_in(passage))

@@ -41,6 +41,10 @@ def unpriced(_usage: Usage) -> None:
     """The cost of an answer, where nobody asks for it."""
 
 
+def nobody_knows(_label: str) -> str | None:
+    """The model behind a label, where none is looked up."""
+
+
 def about(request: Request, original_model: str, session_key: bytes) -> dict[str, Any]:
     """What the records say of a request: numbers and names; of its session, a mark."""
     session = request.session_id
@@ -78,6 +82,8 @@ class Report:
     lane: str | None = None
     fallback: str | None = None
     """The label that LiteLLM went to when this one's failed."""
+    model_of: Callable[[str], str | None] = field(default=nobody_knows, repr=False)
+    """The model behind a label."""
     cost_usd: float | None = None
     """What the gateway can tell itself; LiteLLM tells what went through it."""
     facts: Mapping[str, Any] = field(factory=dict)
@@ -152,6 +158,7 @@ class Report:
             "failed": self.failed,
             "error": self._error,
             "fallback": self.fallback,
+            "fallback_model": self.model_of(self.fallback) if self.fallback else None,
             "retries": self.resent + self.retried + self.handed_over,
             "input_tokens": self.usage.input_tokens,
             "output_tokens": self.usage.output_tokens,

@@ -302,6 +302,11 @@ class ModelRouter:
         label = self._served_name(Request({"model": name})) or name
         return self._decide(label, by, f"a {by} asks for {_short(name)}", request)
 
+    def model_of(self, label: str) -> str | None:
+        """The provider's model behind a label, of several deployments the first's."""
+        target = self.target_of(label)
+        return None if target is None else _provider_model(target, label)
+
     def _decide(self, label: str, rule: str, reason: str, request: Request) -> Decision:
         target = self.target_of(label)
         if target is None:

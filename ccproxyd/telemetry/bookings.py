@@ -29,7 +29,7 @@ from ccproxyd.config.budgets import route_of
 from ccproxyd.config.litellm import LiteLLMConfig
 from ccproxyd.config.settings import Settings
 from ccproxyd.routing.router import ModelRouter, RoutingTable
-from ccproxyd.telemetry.stats import OTHER
+from ccproxyd.telemetry.stats import OTHER, answerer
 
 NANO: Final = 1_000_000_000
 _REMEMBERED: Final = 10_000
@@ -133,9 +133,14 @@ class Bookings:
     _early: OrderedDict[str, int] = field(factory=OrderedDict, init=False)
 
     def finished(self, message: Message, today: datetime.date) -> Entry | None:
-        """A request has ended; one that no label was found for is not booked."""
-        if (label := message.get("label")) is None:
+        """A request has ended; one that no label was found for is not booked.
+
+        Where another label stood in for its own, it is that one's.
+        """
+        if message.get("label") is None:
             return None
+        message = answerer(message)
+        label = message["label"]
         request_id, early = message["request_id"], self._early.pop(message["request_id"], None)
         model = str(message.get("model") or OTHER)
         account = Account(today, self.accounts.booked_as(str(label)), model)

@@ -87,15 +87,19 @@ class Tally:
     first_byte: Histogram = field(factory=Histogram)
 
     def add(self, message: Message) -> None:
+        """A request that was routed here."""
         self.requests += 1
         self.failed += bool(message.get("failed"))
         self.fallbacks += bool(message.get("fallback"))
-        self.input_tokens += message.get("input_tokens") or 0
-        self.output_tokens += message.get("output_tokens") or 0
-        self.cache_read_tokens += message.get("cache_read_tokens") or 0
         self.latency.add(message["latency_ms"])
         if message.get("first_byte_ms") is not None:
             self.first_byte.add(message["first_byte_ms"])
+
+    def charge(self, message: Message) -> None:
+        """One that was answered here."""
+        self.input_tokens += message.get("input_tokens") or 0
+        self.output_tokens += message.get("output_tokens") or 0
+        self.cache_read_tokens += message.get("cache_read_tokens") or 0
         self.cost_usd += message.get("cost_usd") or 0.0
 
     def to_json(self) -> dict[str, Any]:
@@ -142,12 +146,14 @@ class Stats:
     def finished(self, message: Message) -> None:
         request_id = message["request_id"]
         self._open.pop(request_id, None)
-        tallies = self._tallies(message)
-        for tally in tallies:
+        for tally in self._tallies(message):
             tally.add(message)
-        _remember(self._recent, request_id, tallies)
+        payers = self._tallies(answerer(message))
+        for tally in payers:
+            tally.charge(message)
+        _remember(self._recent, request_id, payers)
         if (price := self._early_prices.pop(request_id, None)) is not None:
-            _charge(tallies, price)
+            _charge(payers, price)
 
     def priced(self, message: Message) -> None:
         """What LiteLLM says that a request cost; it may come before the request is finished."""
@@ -183,6 +189,18 @@ class Stats:
             if message.get(kind) is not None
         ]
         return [self._total, *named]
+
+
+def answerer(message: Message) -> Message:
+    """The message with the names of who has answered: there its tokens and its price belong.
+
+    >>> told = {"label": "think", "model": "a/opus", "fallback": "default"}
+    >>> answerer(told)["label"], answerer(told)["model"]
+    ('default', '(other)')
+    """
+    if (fallback := message.get("fallback")) is None:
+        return message
+    return {**message, "label": fallback, "model": message.get("fallback_model") or OTHER}
 
 
 def _row(rows: dict[str, Tally], name: str) -> Tally:

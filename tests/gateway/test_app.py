@@ -99,6 +99,15 @@ async def test_what_it_hears_is_enough_for_the_records(house):
     assert "s-1" not in house.told()
 
 
+async def test_it_hears_which_model_stood_in_for_another(house, worker):
+    took = ("x-litellm-attempted-fallbacks", "1"), ("x-litellm-model-group", "think")
+    worker.default = answers(b"{}", 200, *took)
+    await call().to(house.app)
+    finished = house.finished()
+    assert (finished["label"], finished["fallback"]) == ("claude-haiku-4-5", "think")
+    assert finished["fallback_model"] == "anthropic/claude-opus-4-8"
+
+
 async def test_without_records_nothing_is_found_out_for_them(tmp_path, worker):
     ends = ("pre_api_call", "post_api_call", "failure")
     ours = f"ccproxy: {{logging: {{{', '.join(f'enable_{end}: false' for end in ends)}}}}}"

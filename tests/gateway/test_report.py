@@ -37,10 +37,17 @@ def test_a_finished_request_is_told_by_names_and_numbers():
     report = Report("r-1", usage=Usage(1, 2, 3))
     report.answering(200)
     message = report.finished_message()
-    assert set(message) == {"kind", "fallback", "error", *NAMES, *NUMBERS}
+    assert set(message) == {"kind", "fallback", "fallback_model", "error", *NAMES, *NUMBERS}
     assert not message["failed"]
     assert message["first_byte_ms"] <= message["latency_ms"]
     assert (message["input_tokens"], message["output_tokens"]) == (1, 2)
+
+
+def test_whoever_stood_in_is_told_with_its_model():
+    report = Report("r-1", fallback="cheap", model_of={"cheap": "anthropic/haiku"}.get)
+    message = report.finished_message()
+    assert (message["fallback"], message["fallback_model"]) == ("cheap", "anthropic/haiku")
+    assert Report("r-1", fallback="cheap").finished_message()["fallback_model"] is None
 
 
 def test_what_hooks_have_to_say_of_it_goes_along():

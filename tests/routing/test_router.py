@@ -610,6 +610,12 @@ def test_a_request_can_be_sent_to_another_label_or_model() -> None:
         models.redirect("nowhere", "hook", asking("m"))
 
 
+def test_the_model_behind_a_label_can_be_asked_for() -> None:
+    models = served("think", "claude-*")
+    assert models.model_of("think") == models.redirect("think", "hook", asking("m")).model
+    assert models.model_of("nowhere") is None
+
+
 def test_an_explanation_holds_no_words_of_the_request() -> None:
     body = main_body(user({**said(10), "text": "a secret word"}), system=100)
     assert "secret" not in str(Router(SAMPLE).explain(Request(body)))

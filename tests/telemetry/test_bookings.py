@@ -207,6 +207,22 @@ def test_whatever_comes_first_all_prices_are_booked_once(
 # Whose account it is
 
 
+def test_what_another_label_answered_is_its_own(bookings: Bookings) -> None:
+    told = {"fallback": "claude-haiku-4-5", "fallback_model": "anthropic/haiku"}
+    first, then = finished(bookings, cost_usd=0.25, **told), priced(bookings, 0.5)
+    account = Account(TODAY, "claude-*", "anthropic/haiku")
+    assert (first, then) == (
+        Entry(account, Amounts(requests=1, nano_usd=25 * CENT)),
+        Entry(account, Amounts(nano_usd=50 * CENT)),
+    )
+
+
+def test_a_label_that_stood_in_and_that_nobody_knows_is_booked_as_other(bookings: Bookings) -> None:
+    entry = finished(bookings, fallback="gone")
+    assert entry is not None
+    assert entry.account == Account(TODAY, OTHER, OTHER)
+
+
 def test_names_that_clients_make_up_are_booked_under_their_wildcard() -> None:
     assert accounts().booked_as("claude-opus-4-8") == "claude-*"
     assert accounts().booked_as("default") == "default"

@@ -230,6 +230,25 @@ def test_requests_whose_end_was_not_told_do_not_fill_the_memory(stats: Stats) ->
 
 def test_a_request_that_another_label_answered_is_counted() -> None:
     stats = Stats("2026-01-01T00:00:00Z")
-    names = {"request_id": "1", "label": "think", "model": "m", "rule": "r"}
-    stats.finished({**names, "failed": False, "latency_ms": 1.0, "fallback": "default"})
-    assert stats.to_json()["by_label"]["think"]["fallbacks"] == 1
+    finished(stats, fallback="default")
+    assert (row(stats)["requests"], row(stats)["fallbacks"]) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("told", "model"), [({"fallback_model": "a/small"}, "a/small"), ({}, OTHER)]
+)
+def test_what_it_used_and_cost_is_the_other_labels(told: dict[str, Any], model: str) -> None:
+    stats = Stats("2026-01-01T00:00:00Z")
+    finished(stats, fallback="default", output_tokens=3, cost_usd=0.5, **told)
+    priced(stats, cost=0.25)
+    for kind, name in (("by_label", "default"), ("by_model", model), ("by_rule", "ThinkingRule")):
+        assert (row(stats, kind, name)["output_tokens"], row(stats, kind, name)["cost_usd"]) == (
+            3,
+            0.75,
+        )
+    for kind, name in (("by_label", "think"), ("by_model", "anthropic/opus")):
+        assert (row(stats, kind, name)["output_tokens"], row(stats, kind, name)["cost_usd"]) == (
+            0,
+            0,
+        )
+    assert row(stats, name="default")["requests"] == 0
