@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 import yaml
 from attrs import define, field
@@ -11,6 +13,7 @@ from ccproxyd.config.load import Loaded, load
 from ccproxyd.daemon.change import reload
 from ccproxyd.daemon.purse import ALERT, Purse
 from tests.daemon.dolls import Street, ask_gateway
+from tests.supervision.children import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -97,6 +100,29 @@ def test_another_config_has_other_limits(tmp_path: Path) -> None:
     assert told.alerts() == ["a budget is used up"]
     assert "model_name" not in told.records[-1][1], "no request has done it, but an edit"
     assert told.gates[0]["exceeded"][0]["label"] == "default"
+
+
+async def test_a_day_that_ends_while_nothing_happens_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, heard = Told(), anyio.Event()
+    purse = opened(tmp_path, told, daily_usd=1.0, on_exceeded="reject")
+    purse.finished(request(1, 2.0))
+    assert told.gates[-1]["exceeded"] != []
+
+    def hear(gate: Any) -> None:
+        told.gates.append(gate)
+        heard.set()
+
+    purse.tell_gateways = hear
+    purse.ledger._clock = lambda: datetime.datetime.now() + datetime.timedelta(days=1)
+    monkeypatch.setattr("ccproxyd.daemon.purse.FLUSH_SECONDS", 0)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(purse.run)
+        with anyio.fail_after(PATIENCE):
+            await heard.wait()
+        tasks.cancel_scope.cancel()
+    assert told.gates[-1]["exceeded"] == []
 
 
 async def test_the_house_tells_its_gateway_and_whoever_asks(street: Street) -> None:
