@@ -1,5 +1,7 @@
 """What gateways and workers tell, on its way to the statistics, the budgets and the log.
 
+A client may choose the name of a model; it is made harmless here, once for all three.
+
 What a library has logged is told less and less often, and what it printed only with `debug`.
 """
 
@@ -14,6 +16,7 @@ from ccproxyd.channel import Message
 from ccproxyd.config.settings import Settings
 from ccproxyd.daemon.purse import Purse
 from ccproxyd.telemetry.logs import Logger
+from ccproxyd.telemetry.names import Names
 from ccproxyd.telemetry.records import Record, Records
 from ccproxyd.telemetry.repeats import Repeats
 from ccproxyd.telemetry.stats import Stats
@@ -31,6 +34,7 @@ class Hearing:
     purse: Purse
     settings: Callable[[], Settings]
     records: Records = field(init=False, repr=False)
+    names: Names = field(factory=Names, repr=False)
     repeats: Repeats = field(factory=Repeats, repr=False)
 
     @records.default
@@ -57,14 +61,16 @@ class Hearing:
 
     def decided(self, message: Message) -> None:
         """A request is sent on."""
-        self.stats.decided(message)
-        self._tell(self.records.decided(message, self.settings().logging))
+        told = self.names.harmless(message)
+        self.stats.decided(told)
+        self._tell(self.records.decided(told, self.settings().logging))
 
     def finished(self, message: Message) -> None:
         """A request has ended."""
-        self.stats.finished(message)
-        self.purse.finished(message)
-        self._tell(self.records.finished(message, self.settings().logging))
+        told = self.names.harmless(message)
+        self.stats.finished(told)
+        self.purse.finished({**told, **_labels_as_they_are(message)})
+        self._tell(self.records.finished(told, self.settings().logging))
 
     def priced(self, message: Message) -> None:
         """LiteLLM says what a request cost."""
@@ -74,3 +80,8 @@ class Hearing:
 
     def _tell(self, records: Iterable[Record]) -> None:
         self.log.tell((record.level, record.event, record.facts) for record in records)
+
+
+def _labels_as_they_are(message: Message) -> Message:
+    """By which the purse finds the name of the config that they are booked under."""
+    return {name: message.get(name) for name in ("label", "fallback")}

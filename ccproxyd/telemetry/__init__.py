@@ -7,6 +7,7 @@ bookings   what a request came to, as an entry of the ledger; pure
 ledger     what has been spent, through restarts; ledger_file is its file
 budgets    how much of it may be spent, and what happens then; pure
 redact     what must never be written, taken out of a text; pure
+names      the names that a client may choose, made harmless; pure
 repeats    what comes again and again, told less and less often; pure
 logs       one line a record, JSON for machines, plain for a terminal
 """

@@ -21,8 +21,8 @@ LiteLLM tells a price on its own, mostly after the answer: such a request's pric
 `ccproxy_cost`, else in `ccproxy_post_api_call`, and never in both.
 
 Of a session there is a mark alone, which cannot be turned back: a hash with a key that the daemon
-makes at its start and keeps nowhere. A client may name any model it likes; what looks like a
-secret is taken out of such a name.
+makes at its start and keeps nowhere. A client may name any model it likes; the messages have such
+names as `names` makes them harmless.
 """
 
 from __future__ import annotations
@@ -36,12 +36,9 @@ from attrs import define, evolve, field, frozen
 
 from ccproxyd.channel import Message
 from ccproxyd.config.settings import Logging
-from ccproxyd.telemetry.redact import redact
 
 _REMEMBERED: Final = 10_000
 """Requests whose price, or whose end, may still come."""
-_NAMES: Final = 500
-_LONGEST_NAME: Final = 128
 _MARK_BYTES: Final = 8
 
 Facts = Mapping[str, Any]
@@ -158,7 +155,6 @@ class Records:
     _unpriced: OrderedDict[str, Facts] = field(factory=OrderedDict, init=False)
     """What has ended on LiteLLM's lane, by request."""
     _early: OrderedDict[str, float] = field(factory=OrderedDict, init=False)
-    _names: dict[str, str] = field(factory=dict, init=False)
     _switches: Logging | None = field(default=None, init=False)
     _asked_for: dict[str, tuple[str | None, tuple[str, ...]]] = field(factory=dict, init=False)
     """Level and fields by event, as those switches ask for them."""
@@ -201,15 +197,9 @@ class Records:
                 yield Record(level, kind.event, dict(told))
 
     def _asked(self, message: Message) -> dict[str, Any]:
-        """The facts of a request, those that a client may choose made harmless."""
-        named = {name: self._name(message.get(name)) for name in ("label", "model")}
-        return {
-            **message,
-            **named,
-            "original_model": self._name(message.get("original_model")),
-            "model_name": named["label"],
-            "routed_model": named["model"],
-        }
+        """The facts of a request, two of them also as claude-ccproxy calls them."""
+        names = {"model_name": message.get("label"), "routed_model": message.get("model")}
+        return {**message, **names}
 
     def _ended(self, message: Message) -> dict[str, Any]:
         facts = self._asked(message)
@@ -231,16 +221,6 @@ class Records:
             kept = (*_WHO, "kept", "fallback", "original_cost_usd")
             found = {name: facts.get(name) for name in kept}
             _remember(self._unpriced, message["request_id"], found)
-
-    def _name(self, name: Any) -> str | None:
-        """The name of a model, as it may be told; the usual ones are remembered."""
-        if not isinstance(name, str):
-            return None
-        if (known := self._names.get(name)) is None:
-            if len(self._names) >= _NAMES:
-                self._names.clear()
-            known = self._names[name] = redact(name[:_LONGEST_NAME])
-        return known
 
 
 def is_answered(message: Message) -> bool:

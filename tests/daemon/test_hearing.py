@@ -61,3 +61,38 @@ async def test_what_a_library_says_again_and_again_is_told_less_often(street: St
         await ask_gateway(house, say=[line] * 12)
         told = street.facts("a library has logged something")
         assert [facts.get("times", 1) for facts in told] == [1, 10]
+
+
+async def test_a_model_that_is_called_like_a_key_is_kept_nowhere(street: Street) -> None:
+    secret = "sk-ant-api03-0123456789abcdef"
+    called = dict.fromkeys(("label", "model", "original_model"), f"anthropic/{secret}")
+    async with street.ready() as house:
+        await ask_gateway(house, say=[{**DECIDED, **called}, {**FINISHED, **called}])
+        house.purse.ledger.flush()
+        assert secret not in repr(house.stats.to_json()) + repr(street.records)
+        assert house.stats.to_json()["by_model"].keys() != set()
+        kept = (street.directories.state / "usage.db").read_bytes()
+        assert secret.encode() not in kept
+        assert b"anthropic/" in kept
+
+
+@pytest.mark.parametrize("which", [{"label": "x" * 200}, {"fallback": "x" * 200}])
+async def test_a_budget_is_found_by_the_whole_name_of_its_label(
+    street: Street, which: dict[str, str]
+) -> None:
+    [label] = which.values()
+    budgets = {"per_label": {label: {"daily_usd": 1.0}}}
+    street.config.write(ours={"budgets": budgets}, models=("default", label))
+    async with street.ready() as house:
+        await ask_gateway(house, say=[{**FINISHED, **which, "cost_usd": 0.5}])
+        assert house.purse.to_json()[0]["spent_usd"] == 0.5
+
+
+async def test_a_price_that_comes_later_counts_for_the_budgets(street: Street) -> None:
+    street.config.write(ours={"budgets": {"daily_usd": 9.0}})
+    async with street.ready() as house:
+        await ask_gateway(house, say=[{**FINISHED, "lane": "litellm"}])
+        assert house.purse.to_json()[0]["unpriced_requests"] == 1
+        only_worker(house).receive({"kind": "priced", "request_id": "r1", "cost_usd": 0.5})
+        [told] = house.purse.to_json()
+        assert (told["spent_usd"], told["unpriced_requests"]) == (0.5, 0)

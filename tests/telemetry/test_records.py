@@ -277,18 +277,3 @@ def test_a_session_has_a_mark_that_another_key_does_not_make() -> None:
     assert mark != session_mark("s-1", b"x" * 32)
     assert len(mark) == 16
     assert session_mark("\ud800", b"k")
-
-
-def test_a_model_that_is_called_like_a_key_is_not_told() -> None:
-    name = "sk-ant-api03-0123456789"
-    [record] = Records().decided({**DECIDED, "original_model": name, "label": name}, ALL)
-    assert name not in repr(record)
-
-
-def test_a_name_is_cut_and_only_so_many_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_NAMES", 3)
-    records = Records()
-    for number in range(9):
-        [record] = records.decided({**DECIDED, "original_model": f"{number}" * 500}, ALL)
-        assert record.facts["original_model"] == f"{number}" * 128
-    assert len(records._names) <= 3
