@@ -21,7 +21,7 @@ import signal
 import socket
 import sys
 import time
-from collections import deque
+from collections import defaultdict, deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -67,7 +67,7 @@ from ccproxyd.supervision.template import (
     reap_strangers,
 )
 from ccproxyd.telemetry.logs import Logger
-from ccproxyd.telemetry.redact import is_stack_line, redact
+from ccproxyd.telemetry.redact import LinesRedactor, is_stack_line
 from ccproxyd.telemetry.stats import Stats
 from ccproxyd.wire import WireClosedError
 
@@ -132,6 +132,10 @@ class House:
     last_exit: str | None = None
     last_reload: dict[str, Any] | None = None
     words: dict[str, deque[str]] = field(factory=dict, repr=False)
+    redactors: defaultdict[str, LinesRedactor] = field(
+        factory=lambda: defaultdict(LinesRedactor), repr=False
+    )
+    """By the processes whose lines they clean."""
     hearing: Hearing = field(init=False, repr=False)
     error: CcproxydError | None = None
     settled: anyio.Event = field(factory=anyio.Event)
@@ -491,7 +495,9 @@ class House:
         """A line of a child's own output: free text, so only of one that has not served yet."""
         if life.life.was_ready and not is_stack_line(line):
             return
-        text = redact(line)
+        text = self.redactors[life.name](line)
+        if not text:
+            return
         self.words.setdefault(life.name, deque(maxlen=REMEMBERED_LINES)).append(text)
         self.log("info", "output", process=life.name, line=text)
 
@@ -501,6 +507,7 @@ class House:
         if asked or self.state == "stopping":
             self.log("info", "process has gone", process=life.name, how=life.last_exit)
             self.words.pop(life.name, None)
+            self.redactors.pop(life.name, None)
             return
         reason = (life.failure or {}).get("reason")
         self.last_exit = f"{life.name}: {reason or life.last_exit}"

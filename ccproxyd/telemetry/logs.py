@@ -32,7 +32,7 @@ from attrs import evolve, field, frozen
 from ccproxyd.errors import CcproxydError
 from ccproxyd.paths import make_private
 from ccproxyd.telemetry.plain import one_line, shown
-from ccproxyd.telemetry.redact import redact, redact_known
+from ccproxyd.telemetry.redact import redact
 
 LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 _RANKS: Final = {level: rank for rank, level in enumerate(LEVELS)}
@@ -41,7 +41,6 @@ OLD_FILES: Final = 3
 
 _RECORDS: Final = "ccproxy_"
 """Of requests and budgets: there are many, and they have no free text."""
-_TEXTS: Final = ("because", "trace")
 
 Clock = Callable[[], datetime.datetime]
 Told = tuple[str, str, Mapping[str, Any]]
@@ -96,9 +95,8 @@ class Logger:
     def _line(self, level: str, event: str, facts: Mapping[str, Any]) -> str:
         render = as_json if self.machine else self.draw or as_text
         if not event.startswith(_RECORDS):
-            event = redact_known(event)
-            free = {name: redact_known(str(facts[name])) for name in _TEXTS if facts.get(name)}
-            facts = {**facts, **free}
+            event = redact(event)
+            facts = {name: _cleaned(value) for name, value in facts.items()}
         return render(self.clock(), level, event, facts) + "\n"
 
 
@@ -275,7 +273,7 @@ def last_trace(error: BaseException) -> str:
 def write_standard_error(text: str) -> None:
     """A last word, when no logger exists yet or any more."""
     with contextlib.suppress(OSError):
-        os.write(2, (one_line(redact_known(text)) + "\n").encode("utf-8", "replace"))
+        os.write(2, (one_line(redact(text)) + "\n").encode("utf-8", "replace"))
 
 
 def _timestamp(when: datetime.datetime) -> str:
@@ -288,6 +286,10 @@ def _dumped(record: Mapping[str, Any]) -> str:
 
 def _clean(value: Any) -> str:
     return str(value).encode("utf-8", "replace").decode()
+
+
+def _cleaned(value: Any) -> Any:
+    return redact(value) if isinstance(value, str) else value
 
 
 def _rank(level: str) -> int:

@@ -21,11 +21,11 @@ import re
 import signal
 import sys
 import warnings
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from ccproxyd.telemetry.redact import redact
+from ccproxyd.telemetry.redact import LinesRedactor, redact
 
 Message = Mapping[str, Any]
 
@@ -45,6 +45,8 @@ class Journal(logging.Handler):
         self._send: Callable[[Message], None] | None = None
         self._backlog: deque[Message] = deque(maxlen=_BACKLOG)
         self._words: deque[str] = deque(maxlen=LAST_WORDS)
+        self._redactors: defaultdict[str, LinesRedactor] = defaultdict(LinesRedactor)
+        """By the streams that bring lines."""
 
     def attach(self, send: Callable[[Message], None]) -> None:
         """Send what was said so far, and from now on as it is said."""
@@ -69,16 +71,18 @@ class Journal(logging.Handler):
         """What was printed to a stream."""
         if self.private:
             self.printed += 1
-        elif line.strip():
-            self._tell({**_head("info", stream), "text": self._keep(line)})
+        elif text := self._redactors[stream](_plain(line)):
+            self._tell({**_head("info", stream), "text": self._keep(text)})
 
     def _message(self, record: logging.LogRecord) -> Message:
         where = f"{record.filename}:{record.lineno}"
         head = _head(record.levelname.lower(), record.name, where, **_error_of(record))
-        return head if self.private else {**head, "text": self._keep(_text_of(record))}
+        if self.private:
+            return head
+        return {**head, "text": self._keep(redact(_plain(_text_of(record))))}
 
     def _keep(self, text: str) -> str:
-        shown = redact(_COLOURS.sub("", text).strip())[:_LINE_CHARACTERS]
+        shown = text[:_LINE_CHARACTERS]
         self._words.append(shown)
         return shown
 
@@ -147,6 +151,10 @@ class Descriptors:
         os.dup2(nowhere, 1)
         os.dup2(nowhere, 2)
         os.close(nowhere)
+
+
+def _plain(text: str) -> str:
+    return _COLOURS.sub("", text).strip()
 
 
 def _head(level: str, logger: str, where: str = "", **more: object) -> dict[str, Any]:

@@ -373,10 +373,18 @@ def test_what_python_would_say_itself_is_told_by_type_and_place(
 
 
 def test_a_reason_that_quotes_a_key_is_told_without_it() -> None:
-    why = "ccproxy.rules[0]: api_key: must be a text, not sk-ant-api03-0123456789"
-    record = json.loads(recorded("error", "cannot reload", because=why))
-    assert record["because"] == "ccproxy.rules[0]: api_key: must be a text, not [redacted]"
-    assert json.loads(recorded("warning", why))["event"] == record["because"]
+    where = "ccproxy.yaml: ccproxy.rules[0].params.api_key: must be a text, not"
+    record = json.loads(recorded("error", "cannot reload", because=f"{where} sk-ant-api03-01"))
+    assert record["because"] == f"{where} [redacted]"
+    warned = json.loads(recorded("warning", f"{where} sk-ant-api03-01"))
+    assert warned["event"] == record["because"]
+
+
+@pytest.mark.parametrize("name", ["because", "trace", "how", "last_words"])
+def test_free_text_is_told_without_what_looks_like_a_secret(name: str) -> None:
+    told = recorded("error", "cannot go on", **{name: "OSError: password=hunter2"}, tries=2)
+    assert json.loads(told)[name] == "OSError: password=[redacted]"
+    assert json.loads(told)["tries"] == 2
 
 
 def test_a_last_word_has_no_key_in_it(capfd: pytest.CaptureFixture[str]) -> None:

@@ -71,6 +71,15 @@ def test_secrets_are_taken_out_of_text(logger, said):
     assert "sk-ant" not in said[0]["text"]
 
 
+def test_a_private_key_is_taken_out_of_the_lines_of_a_stream(journal, said):
+    out, err = Sink("stdout", journal.heard), Sink("stderr", journal.heard)
+    print("-----BEGIN PRIVATE KEY-----", file=err)
+    print("importing", file=out)
+    print("MIIEvQ\nIBADAN\n-----END PRIVATE KEY-----\nimported", file=err)
+    assert [message["text"] for message in said] == ["[redacted]", "importing", "imported"]
+    assert "MIIEvQ" not in journal.last_words()
+
+
 def test_a_status_that_is_no_number_is_left_out(logger, said):
     error = RefusedError()
     error.status_code = PROMPT
