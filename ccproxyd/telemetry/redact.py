@@ -240,13 +240,20 @@ def _end_of_user(url: str) -> int:
     return 0
 
 
+_PATH: Final = r"/?(?:[\w.+@~\\-]{1,100}/){0,40}[\w.+@~\\-]{1,100}\.pyx?"
+_MADE: Final = (
+    r"<(?:string|stdin|frozen\ [\w.]{1,100}|attrs\ generated\ [\w.]{1,40}\ [\w.]{1,200})>"
+)
+_FATAL: Final = (
+    r"Segmentation\ fault|Aborted|Bus\ error|Illegal\ instruction|Floating[-\ ]point\ exception"
+)
 _STACK_LINE: Final = re.compile(
-    r"""(?x)
-    \s* File \s " (?: [^"]{0,400} \.pyx? | < [\w .:-]{0,60} > ) ", \s line \s \d+
-      (?: \s in \s [\w<>.]+ )? \s* $
-    | (?: Current \s )? [Tt]hread \s 0x [0-9a-f]+ (?: \s \[ [^\]]{0,32} \] )?
+    rf"""(?ax)
+    \s* File \s " (?: {_PATH} | {_MADE} ) ", \s line \s \d{{1,9}}
+      (?: \s in \s (?: [A-Za-z_] \w{{0,100}} | <\w{{1,20}}> ) )? \s* $
+    | (?: Current \s )? [Tt]hread \s 0x [0-9a-f]+ (?: \s \[ [\w.:()\ -]{{0,32}} \] )?
       \s \( most \s recent \s call \s first \): \s* $
-    | Fatal \s Python \s error: \s [A-Z] [\w\s]{0,40} $
+    | Fatal \s Python \s error: \s (?: {_FATAL} ) \s* $
     | \s* <no \s Python \s frame> \s* $
     """
 )
@@ -255,9 +262,12 @@ _STACK_LINE: Final = re.compile(
 def is_stack_line(line: str) -> bool:
     """Whether a line is one that faulthandler writes: places in code, and nothing that they hold.
 
+    A place is a file with a module's name, a number and an identifier. A file whose name has a
+    space is none: it could be anybody's words.
+
     >>> is_stack_line('  File "app.py", line 7 in serve')
     True
-    >>> is_stack_line("ValueError: what the user asked")
+    >>> is_stack_line('  File "what the user asked.py", line 7 in serve')
     False
     """
     return _STACK_LINE.match(line) is not None

@@ -17,6 +17,7 @@ from ccproxyd.daemon.change import reload, restart
 from ccproxyd.daemon.house import House
 from ccproxyd.errors import ConfigError
 from ccproxyd.supervision.lifecycle import State, Wanted
+from ccproxyd.supervision.supervisor import Supervised
 from ccproxyd.supervision.template import ForkedChild, can_fork
 from tests.daemon.dolls import (
     REFUSING,
@@ -287,10 +288,20 @@ async def test_what_a_worker_prints_is_logged_until_it_has_served(street: Street
             "line": "importing ['default'] api_key=[redacted]",
         }
         house.said(worker, "what the user asked")
+        house.said(worker, '  File "what the user asked", line 7 in serve')
         house.said(worker, '  File "app.py", line 7 in serve')
         assert [facts["line"] for facts in street.facts("output")][1:] == [
             '  File "app.py", line 7 in serve'
         ]
+
+
+async def test_a_private_key_that_a_process_prints_is_not_logged(street: Street) -> None:
+    async with street.ready() as house:
+        demo = Supervised("demo", house._launch_demo, house_module.DemoCallbacks(house))
+        for line in ("-----BEGIN PRIVATE KEY-----", "MIIEvQ", "-----END PRIVATE KEY-----", "so"):
+            house.said(demo, line)
+        told = [facts["line"] for facts in street.facts("output") if facts["process"] == "demo"]
+        assert told == ["[redacted]", "so"]
 
 
 async def test_a_worker_that_has_grown_is_exchanged(street: Street) -> None:
