@@ -9,8 +9,9 @@ talked into reaching it through some forwarder, so whatever carries an `Origin`,
 
 `serve` knows nothing about the daemon: it finds the verb in `verbs.py` and calls the method of
 `Operations` that has its name. A failure is answered as `{"error": {"type", "message", "code"}}`.
-The message of an expected one goes to the client as it is; of a bug it learns the exception's name
-only, and the log the place, since the text of an exception may hold a piece of a request.
+Of a bug a client learns the exception's name only, and the log the place, since the text of an
+exception may hold a piece of a request. An expected one has a message, which may quote what a
+module of the user's has said: every text of every answer goes through `clean` on its way out.
 """
 
 from __future__ import annotations
@@ -54,6 +55,8 @@ from ccproxyd.errors import (
 
 Answer = Mapping[str, Any]
 Payload = Mapping[str, Any]
+Clean = Callable[[str], str]
+"""A text without what must not leave."""
 
 HOSTS: Final = ("localhost", "ccproxyd", "")
 
@@ -143,6 +146,7 @@ async def serve(
     listener: socket.socket,
     operations: Operations,
     *,
+    clean: Clean = str,
     limits: Limits = Limits(),  # noqa: B008 - frozen
     owners: frozenset[int] | None = None,
 ) -> None:
@@ -151,12 +155,14 @@ async def serve(
     Args:
         listener: from `bind_control_socket`; closed at the end.
         operations: what the daemon does for each verb.
+        clean: takes out of the texts of all answers what is secret.
         limits: what a connection may cost.
         owners: the uids that may use the verbs; by default our own and root.
     """
     path: str = listener.getsockname()
     permitted = frozenset({os.getuid(), 0}) if owners is None else owners
-    server = _Server(_settings(control_app(operations, limits, permitted), limits))
+    app = control_app(operations, limits, permitted, clean)
+    server = _Server(_settings(app, limits))
     try:
         async with anyio.create_task_group() as group:
             group.start_soon(_run, server, listener)
@@ -225,11 +231,17 @@ class _Server(uvicorn.Server):
 # The application
 
 
-def control_app(operations: Operations, limits: Limits, owners: frozenset[int]) -> ASGIApp:
+def control_app(
+    operations: Operations, limits: Limits, owners: frozenset[int], clean: Clean = str
+) -> ASGIApp:
     """The ASGI application: one route for each row of `verbs.VERBS`."""
     app = Starlette(
         routes=[
-            Route(verb.path, _endpoint(verb, operations, limits, owners), methods=[verb.method])
+            Route(
+                verb.path,
+                _endpoint(verb, operations, limits, owners, clean),
+                methods=[verb.method],
+            )
             for verb in VERBS
         ],
         middleware=[Middleware(_RefuseForeigners)],
@@ -240,20 +252,21 @@ def control_app(operations: Operations, limits: Limits, owners: frozenset[int]) 
 
 
 def _endpoint(
-    verb: Verb, operations: Operations, limits: Limits, owners: frozenset[int]
+    verb: Verb, operations: Operations, limits: Limits, owners: frozenset[int], clean: Clean
 ) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         try:
             _admit(verb, request, owners)
             payload = _parse(verb, await _read_body(request, limits))
-            return _encode(await _carry_out(verb, operations, payload))
+            return _encode(_cleaned(await _carry_out(verb, operations, payload), clean))
         except ClientDisconnect:
             return Response()
         except anyio.get_cancelled_exc_class():
             # uvicorn cancels what outlives its grace, and then only waits for the answer.
             return _refuse(ControlError("Stopping", "ccproxyd is stopping", 503))
         except Exception as error:
-            return _refuse(_as_control_error(verb, error))
+            found = _as_control_error(verb, error)
+            return _refuse(ControlError(found.type, clean(found.message), found.code))
 
     return endpoint
 
@@ -268,6 +281,17 @@ async def _carry_out(verb: Verb, operations: Operations, payload: Payload) -> An
             return await operations.explain(_request_to_explain(payload))
     operation: Callable[[], Awaitable[Answer]] = getattr(operations, verb.name)
     return await operation()
+
+
+def _cleaned(value: Any, clean: Clean) -> Any:
+    """A JSON value with each text in it cleaned; names of fields are ours."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, Mapping):
+        return {name: _cleaned(item, clean) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_cleaned(item, clean) for item in value]
+    return value
 
 
 def _encode(answer: Answer, code: int = 200) -> Response:

@@ -90,9 +90,11 @@ def _error_json(error: CcproxydError) -> dict[str, object]:
     theirs = getattr(error, "error", None)
     if isinstance(theirs, ControlError):
         return theirs.to_json()
+    from ccproxyd.ctl.printing import clean
+
     codes = {EXIT_NOT_RUNNING: 503, EXIT_PERMISSION: 403, EXIT_USAGE: 400}
     name = type(error).__name__
-    return ControlError(name, str(error), codes.get(error.exit_code, 500)).to_json()
+    return ControlError(name, clean(str(error)), codes.get(error.exit_code, 500)).to_json()
 
 
 def _silence_stdout() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ccproxyd.control.status import Status
-from ccproxyd.ctl.printing import print_error, print_json, print_warnings, visible
+from ccproxyd.ctl.printing import clean, print_error, print_json, print_warnings, visible
 from ccproxyd.ctl.routes import print_labels
 from ccproxyd.ctl.service.find import config_dir_for
 from ccproxyd.errors import EXIT_FAILED, ConfigError
@@ -81,7 +81,7 @@ def _environment_of(pid: int, processes: Path) -> dict[str, str] | None:
 
 
 def _error(error: ConfigError) -> dict[str, str | None]:
-    return {"path": error.path, "reason": error.reason, "hint": error.hint}
+    return {"path": error.path, "reason": clean(error.reason), "hint": error.hint}
 
 
 def _print(found: dict[str, Any]) -> None:

@@ -33,12 +33,19 @@ def print_json(value: Any) -> None:
 
 
 def print_error(message: str) -> None:
-    print(f"ccproxyctl: {visible(message)}", file=sys.stderr)
+    print(f"ccproxyctl: {visible(clean(message))}", file=sys.stderr)
 
 
 def print_warnings(warnings: Iterable[str]) -> None:
     for warning in warnings:
-        print(f"warning: {visible(warning)}")
+        print(f"warning: {visible(clean(warning))}")
+
+
+def clean(message: str) -> str:
+    """A message without what looks like a secret: it may quote a config, or somebody's module."""
+    from ccproxyd.telemetry.redact import redact  # most commands have nothing to complain about
+
+    return redact(message)
 
 
 def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import signal
+from functools import partial
 from typing import Any, Protocol, cast
 
 import anyio
@@ -27,6 +28,7 @@ from ccproxyd.errors import CcproxydError, ConfigError
 from ccproxyd.notify import Notifier, watchdog_seconds
 from ccproxyd.paths import Directories
 from ccproxyd.telemetry.logs import Logger
+from ccproxyd.telemetry.redact import redact
 
 
 class Phase(Protocol):
@@ -76,7 +78,8 @@ class Daemon:
         self.phase = self._wait(first) if isinstance(first, ConfigError) else self.build(first)
         control = bind_control_socket(self.directories.control_socket)
         async with anyio.create_task_group() as group:
-            group.start_soon(serve, control, cast("Operations", _Desk(self)))
+            desk = cast("Operations", _Desk(self))
+            group.start_soon(partial(serve, control, desk, clean=redact))
             group.start_soon(self._follow_signals, group)
             group.start_soon(self._feed_watchdog)
             error = await self._live()

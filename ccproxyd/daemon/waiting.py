@@ -27,6 +27,7 @@ from ccproxyd.errors import CcproxydError, ConfigError
 from ccproxyd.notify import Notifier
 from ccproxyd.paths import Directories
 from ccproxyd.telemetry.logs import Logger
+from ccproxyd.telemetry.redact import redact
 
 Answer = Mapping[str, Any]
 Build = Callable[[Loaded], House]
@@ -62,9 +63,10 @@ class Waiting:
 
     @property
     def reason(self) -> str:
+        """Without a secret that it might quote: the service manager shows it to everybody."""
         if isinstance(self.error, ConfigError):
-            return f"the config is wrong: {self.error}; next: ccproxyctl check"
-        return str(self.error)
+            return redact(f"the config is wrong: {self.error}; next: ccproxyctl check")
+        return redact(str(self.error))
 
     async def run(self) -> House | None:
         """Wait until there is a house, or until told to stop."""

@@ -416,3 +416,28 @@ async def test_a_client_that_does_not_read_does_not_delay_the_end(path: Path) ->
         client.settimeout(5)
         received = sum(iter(lambda: len(client.recv(65536)), 0))
     assert 0 < received < 8_000_000
+
+
+# What must not leave
+
+
+def without_secret(text: str) -> str:
+    return text.replace("hunter2", "[redacted]")
+
+
+async def test_each_text_of_an_answer_is_cleaned(path: Path) -> None:
+    fault = {"path": "a", "reason": "OSError: hunter2"}
+    status = {**STATUS.to_json(), "last_reload": {"error": fault}, "warnings": ["of hunter2"]}
+    asked = FakeOperations(status=status)
+    reply = await answer_to(
+        path, request("GET", "/v1/status"), operations=asked, clean=without_secret
+    )
+    assert reply.json["last_reload"]["error"] == {"path": "a", "reason": "OSError: [redacted]"}
+    assert reply.json["warnings"] == ["of [redacted]"]
+    assert reply.json["pid"] == STATUS.pid
+
+
+async def test_an_error_is_cleaned(path: Path) -> None:
+    asked = FakeOperations(reload=ConfigError("a.yaml: x", "OSError: hunter2"))
+    reply = await answer_to(path, post("reload", {}), operations=asked, clean=without_secret)
+    assert reply.json["error"]["message"] == "a.yaml: x: OSError: [redacted]"

@@ -77,6 +77,18 @@ def test_a_bad_config_is_one_line_with_its_field(
     assert line.startswith(f"ccproxyctl: {path}")
 
 
+@pytest.mark.parametrize("words", [["check"], ["--json", "check"]])
+def test_what_a_module_says_is_told_without_what_looks_like_a_secret(
+    config: Path, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (config / "ccproxy.yaml").write_text("ccproxy: {hooks: [my_code.hook]}")
+    (config / "my_code.py").write_text("raise OSError('Authorization: Token hunter2')")
+    assert main(words) == 1
+    captured = capsys.readouterr()
+    assert "OSError: Authorization: [redacted] (my_code.py:1)" in captured.out + captured.err
+    assert "hunter2" not in captured.out + captured.err
+
+
 def test_a_missing_directory_is_a_bad_config(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -48,6 +48,17 @@ async def test_its_status_says_what_is_wrong_and_what_to_do(wrong: Street) -> No
     assert (told.last_reload.ok, str(told.last_reload.error)) == (False, WRONG)
 
 
+async def test_what_is_wrong_is_told_without_a_secret_that_it_quotes(street: Street) -> None:
+    street.config.write(ours={"port": "password=hunter2"})
+    async with street.living(waits=True):
+        status = await street.ask("status")
+        with pytest.raises(FailedError) as refused:
+            await street.ask("reload")
+    told = [str(status), str(refused.value)]
+    assert ["password=[redacted]" in one for one in told] == [True, True]
+    assert "hunter2" not in f"{told} {street.notified}"
+
+
 async def test_a_service_manager_hears_that_it_is_up_and_why_it_does_nothing(
     wrong: Street,
 ) -> None:
