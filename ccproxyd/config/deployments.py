@@ -19,11 +19,21 @@ from typing import Any, Final
 from attrs import field, frozen
 
 from ccproxyd.config.environment import resolve
-from ccproxyd.config.fields import Fields
+from ccproxyd.config.fields import Fields, kind_of
 
 Entry = Mapping[str, Any]
 
 KEYS_OF_A_PROVIDER: Final = ("api_key", "litellm_credential_name")
+_TEXTS: Final = (
+    "api_key",
+    "aws_access_key_id",
+    "aws_secret_access_key",
+    "aws_session_token",
+    "azure_ad_token",
+    "azure_password",
+    "client_secret",
+)
+"""Where anything else ends LiteLLM's start, with the value in its reason."""
 _OWN_PROVIDER: Final = frozenset(
     {"api_base", "base_url", "custom_llm_provider", "mock_response", *KEYS_OF_A_PROVIDER}
 )
@@ -73,6 +83,7 @@ def _deployment(entry: Any, environ: Mapping[str, str], path: str) -> Deployment
     params = Fields(_looked_up(fields.value("litellm_params"), environ), f"{path}.litellm_params")
     if isinstance(written, str) and not params.has("model"):
         raise params.error("model", f"the environment has no {written.rpartition('/')[2]}")
+    _check_texts(params)
     return Deployment(
         model_name=model_name,
         model=params.text("model"),
@@ -82,6 +93,14 @@ def _deployment(entry: Any, environ: Mapping[str, str], path: str) -> Deployment
         params=_looked_up(fields.value("litellm_params"), environ),
         info=_looked_up(fields.value("model_info") or {}, environ),
     )
+
+
+def _check_texts(params: Fields) -> None:
+    for name in _TEXTS:
+        value = params.value(name)
+        if not isinstance(value, str | None):
+            put = "; put it in quotes" if isinstance(value, int | float) else ""
+            raise params.error(name, f"must be a text, not {kind_of(value)}{put}")
 
 
 def _looked_up(value: Any, environ: Mapping[str, str]) -> Any:

@@ -3,11 +3,15 @@
 Safe loading only: no tag makes an object. Stricter than YAML where that helps the reader of an
 error: a key that stands twice is refused, since the first one would be lost in silence. Looser
 where YAML surprises: an unquoted date stays the text that it is (`api_version: 2024-02-15`).
+
+An error says where, and never what stands there: it may be a key that YAML takes for an alias or a
+tag (`api_key: *abc`).
 """
 
 from __future__ import annotations
 
 import math
+import re
 from typing import Any, Final
 
 import yaml
@@ -20,6 +24,8 @@ MAX_VALUES: Final = 200_000
 MAX_INTEGER: Final = 2**63 - 1
 
 _TIMESTAMP: Final = "tag:yaml.org,2002:timestamp"
+_QUOTED: Final = re.compile(r""" ?("[^"\n]*"|'[^'\n]*')""")
+_KIND: Final = re.compile(r"'<[a-z ]+>'")
 
 
 class _Loader(yaml.SafeLoader):
@@ -39,6 +45,20 @@ class _Loader(yaml.SafeLoader):
                     raise _Twice(key.value, seen[key.value], line)
                 seen[key.value] = line
         return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except ValueError:
+            raise _Unlike(node.start_mark) from None
+
+
+class _Unlike(yaml.MarkedYAMLError):
+    """A value that is not of the type that its tag says."""
+
+    def __init__(self, mark: Any) -> None:
+        problem = "a value is not what it looks like"
+        super().__init__(problem=problem, problem_mark=mark)
 
 
 class _Twice(yaml.YAMLError):
@@ -86,17 +106,22 @@ def _load(text: str, file: str) -> Any:
         raise ConfigError(file, _where_and_why(error, text)) from None
     except RecursionError:
         raise ConfigError(file, "is nested too deeply") from None
-    except ValueError as error:
-        raise ConfigError(file, f"a value is not what it looks like: {error}") from None
 
 
 def _where_and_why(error: yaml.YAMLError, text: str) -> str:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
         mark = error.problem_mark
-        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem or error.context}"
+        why = _QUOTED.sub(_unquoted, str(error.problem or error.context))
+        return f"line {mark.line + 1}, column {mark.column + 1}: {why}"
     position = getattr(error, "position", 0)
     line = text.count("\n", 0, position) + 1
     return f"line {line}: {getattr(error, 'reason', 'does not parse')}"
+
+
+def _unquoted(quoted: re.Match[str]) -> str:
+    """Nothing of a token; one character, or the kind of a token, is no secret."""
+    is_harmless = len(quoted[1]) == 3 or quoted[1] == "'\\t'" or _KIND.fullmatch(quoted[1])
+    return quoted[0] if is_harmless else ""
 
 
 class _Plain:

@@ -44,6 +44,23 @@ def test_a_key_that_is_not_there_is_no_key(params: dict[str, Any]) -> None:
     assert not deployments(entry(**params))[0].has_key
 
 
+@pytest.mark.parametrize(
+    ("value", "what"),
+    [
+        (1234567890987654321, "a number; put it in quotes"),
+        (True, "a flag; put it in quotes"),
+        (["hunter2"], "a list"),
+        ({"key": "hunter2"}, "a mapping"),
+    ],
+)
+@pytest.mark.parametrize("name", ["api_key", "aws_secret_access_key"])
+def test_a_key_that_is_no_text_is_an_error_that_does_not_show_it(
+    name: str, value: Any, what: str
+) -> None:
+    field = f"config.yaml: model_list[0].litellm_params.{name}"
+    assert error_of(entry(**{name: value})) == f"{field}: must be a text, not {what}"
+
+
 def test_a_named_credential_is_a_key() -> None:
     assert deployments(entry(litellm_credential_name="mine"))[0].has_key
 

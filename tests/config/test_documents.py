@@ -107,7 +107,28 @@ def test_a_tag_makes_no_object() -> None:
 
 
 def test_a_value_that_is_not_what_its_tag_says_is_an_error() -> None:
-    assert "a value is not what it looks like" in refused("a: !!int x\n")
+    assert "line 1, column 4: a value is not what it looks like" in refused("a: !!int x\n")
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("*hunter2", "line 1, column 10: found undefined alias"),
+        ("!hunter2 x", "line 1, column 10: could not determine a constructor for the tag"),
+        ("!hunter2!x y", "line 1, column 10: found undefined tag handle"),
+        ("!<it's> x", "line 1, column 10: could not determine a constructor for the tag"),
+        ("&hunter2 [&hunter2 x]", "line 1, column 20: second occurrence"),
+        ("!!int hunter2", "line 1, column 10: a value is not what it looks like"),
+        ("%hunter2", "line 1, column 10: found character '%' that cannot start any token"),
+        ('"hunter2" hunter2', "line 1, column 20: expected <block end>, but found '<scalar>'"),
+        ("'hunter2", "line 2, column 1: found unexpected end of stream"),
+    ],
+)
+def test_an_error_says_where_it_is_and_not_what_stands_there(value: str, message: str) -> None:
+    told = refused(f"api_key: {value}\n")
+    assert message in told
+    assert "hunter2" not in told
+    assert "it's" not in told
 
 
 def test_an_anchor_that_holds_itself_is_an_error() -> None:
