@@ -13,12 +13,16 @@ becomes `os.environ/NAME`: LiteLLM reads it in its worker, and the key stands in
 A value that is nothing but one reference and reads as a number, true or false becomes one, since
 `port: ${PORT}` means the number. What claude-ccproxy runs in a shell (`oat_sources`,
 `credentials`) is the shell's text and stays as it is.
+
+What came out of the environment may be a key in the wrong place: an error that would quote it says
+the reference instead.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 from ccproxyd.config.fields import join
@@ -31,6 +35,10 @@ _REFERENCE: Final = re.compile(r"\$\{(?P<name>[A-Za-z_]\w*)(?::-(?P<otherwise>[^
 _INTEGER: Final = re.compile(r"[-+]?[0-9]+")
 _DECIMAL: Final = re.compile(r"[-+]?[0-9]*\.[0-9]+")
 _ENV_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+_WORD_CHARACTERS: Final = 16
+"""What has letters alone and fewer of them may be any word of ours, unless it stands in quotes."""
+_SHORTEST: Final = 4
 
 Environ = Mapping[str, str]
 
@@ -136,6 +144,42 @@ def _names(text: str) -> list[str]:
     if text.startswith(LITELLM_PREFIX):
         return [text.removeprefix(LITELLM_PREFIX)]
     return [found["name"] for found in _REFERENCE.finditer(text)]
+
+
+def referred(documents: Iterable[Any], environ: Environ) -> dict[str, str]:
+    """What the references of documents stand for, by name; what is unset is left out.
+
+    >>> referred([{"port": "${PORT}"}], {"PORT": "4000", "HOME": "/"})
+    {'PORT': '4000'}
+    """
+    names = {name for document in documents for _, name in references(document, "")}
+    return {name: environ[name] for name in sorted(names) if environ.get(name)}
+
+
+@contextmanager
+def saying_references(values: Environ) -> Iterator[None]:
+    """A `ConfigError` inside says `${NAME}` where it would quote what NAME stands for.
+
+    >>> with saying_references({"PORT": "hunter2"}):
+    ...     raise ConfigError("ccproxy.yaml: ccproxy.port", "must be a number, not 'hunter2'")
+    Traceback (most recent call last):
+    ccproxyd.errors.ConfigError: ccproxy.yaml: ccproxy.port: must be a number, not ${PORT}
+    """
+    try:
+        yield
+    except ConfigError as error:
+        reason = _by_reference(error.reason, values)
+        hint = error.hint and _by_reference(error.hint, values)
+        raise ConfigError(error.path, reason, hint) from None
+
+
+def _by_reference(text: str, values: Environ) -> str:
+    """The longest first: one value may be a part of another."""
+    for name, value in sorted(values.items(), key=lambda item: -len(item[1])):
+        text = text.replace(repr(value), f"${{{name}}}")
+        if len(value) >= (_WORD_CHARACTERS if value.isalpha() else _SHORTEST):
+            text = text.replace(value, f"${{{name}}}")
+    return text
 
 
 def parse_env_file(text: str, file: str) -> dict[str, str]:

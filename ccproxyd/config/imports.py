@@ -19,6 +19,7 @@ from typing import Any
 from attrs import frozen
 
 from ccproxyd.config.entries import bare_name
+from ccproxyd.config.environment import saying_references
 from ccproxyd.config.hooks import Function, OwnHook, load_check, load_hooks
 from ccproxyd.config.importing import describe, find_named, importing, one_line
 from ccproxyd.config.litellm import check_labels
@@ -53,7 +54,7 @@ def build_parts(loaded: Loaded, config_dir: Path) -> Parts:
     targets, aliases = loaded.litellm.targets(), loaded.litellm.aliases
     settings = loaded.settings
     check_labels(settings.rules, targets, aliases)
-    with importing(config_dir, loaded.sources):
+    with saying_references(loaded.referred), importing(config_dir, loaded.sources):
         return Parts(
             routing=_table(loaded, _rules(settings.rules, config_dir)),
             hooks=load_hooks(settings.hooks, config_dir.resolve()),
@@ -68,7 +69,8 @@ def build_table(loaded: Loaded, config_dir: Path) -> RoutingTable:
         ConfigError: a rule that does not load, or a label that LiteLLM does not know.
     """
     targets, aliases = loaded.litellm.targets(), loaded.litellm.aliases
-    rules = build_rules(loaded.settings.rules, config_dir, targets, aliases, loaded.sources)
+    with saying_references(loaded.referred):
+        rules = build_rules(loaded.settings.rules, config_dir, targets, aliases, loaded.sources)
     return _table(loaded, rules)
 
 

@@ -38,6 +38,8 @@ from ccproxyd.config.environment import (
     is_env_name,
     parse_env_file,
     references,
+    referred,
+    saying_references,
 )
 from ccproxyd.config.fallbacks import labels_of, with_fallbacks
 from ccproxyd.config.includes import Merged, merge_includes
@@ -59,9 +61,9 @@ class Loaded:
 
     `documents` holds `ccproxy` and `litellm`, plain JSON values, expanded, includes merged.
     `environ` is what the `env` file, systemd's credentials and key files add for the processes
-    below; `names` is what config.yaml's `os.environ/NAME` stand for. Both hold secrets. `sources`
-    is the text of the rules' modules by path: what is in force stays so, whatever becomes of the
-    files.
+    below; `names` is what config.yaml's `os.environ/NAME` stand for, `referred` what the references
+    of both files do, for an error not to quote it. All three hold secrets. `sources` is the text of
+    the rules' modules by path: what is in force stays so, whatever becomes of the files.
     """
 
     settings: Settings
@@ -69,6 +71,7 @@ class Loaded:
     documents: Mapping[str, dict[str, Any]]
     environ: Mapping[str, str]
     names: Mapping[str, str]
+    referred: Mapping[str, str]
     fingerprint: str
     routing_fingerprint: str
     worker_fingerprint: str
@@ -89,9 +92,12 @@ class Loaded:
             ConfigError: the sender is of another version, and what it accepted is wrong here.
         """
         documents = message["documents"]
+        with saying_references(message["referred"]):
+            settings = Settings.parse(documents["ccproxy"])
+            litellm = LiteLLMConfig.parse(documents["litellm"], environ=message["names"])
         return cls(
-            settings=Settings.parse(documents["ccproxy"]),
-            litellm=LiteLLMConfig.parse(documents["litellm"], environ=message["names"]),
+            settings=settings,
+            litellm=litellm,
             files=tuple(message["files"]),
             warnings=tuple(message["warnings"]),
             **{key: message[key] for key in _CARRIED},
@@ -103,6 +109,7 @@ _CARRIED: Final = (
     "sources",
     "environ",
     "names",
+    "referred",
     "fingerprint",
     "routing_fingerprint",
     "worker_fingerprint",
@@ -124,20 +131,35 @@ def load(config_dir: Path, environ: Mapping[str, str]) -> Loaded:
     merged = merge_includes(config_dir / litellm_file.FILE, litellm_file.FILE, _read)
     added |= _read_key_files(_asked(merged.document), {**environ, **added}, config_dir)
     everything = {**environ, **added}
-    ours = expand(ours, everything, settings_file.FILE)
-    merged = _expanded(merged, everything)
-    settings = Settings.parse(ours)
-    litellm = LiteLLMConfig.parse(merged.document, environ=everything, origins=merged.origins)
-    check_labels(settings.rules, litellm.targets(), litellm.aliases)
-    labels = chain(settings.budgets.labels(), labels_of(settings.fallbacks))
-    check_names(labels, litellm.targets(), litellm.aliases)
+    values = _referred(ours, merged, everything)
+    with saying_references(values):
+        ours = expand(ours, everything, settings_file.FILE)
+        merged = _expanded(merged, everything)
+        settings, litellm = _parsed(ours, merged, everything)
     merged = evolve(merged, document=with_fallbacks(merged.document, settings.fallbacks))
     return _loaded(
-        _Sources(config_dir, ours, merged, added, _names(merged.document, everything)),
+        _Sources(config_dir, ours, merged, added, _names(merged.document, everything), values),
         settings,
         litellm,
         [*warnings, *settings.warnings, *litellm.warnings, *_about_default(settings, litellm)],
     )
+
+
+def _referred(ours: dict[str, Any], merged: Merged, environ: Mapping[str, str]) -> dict[str, str]:
+    found = referred([ours, merged.document], environ)
+    return {name: _text(value, name) for name, value in found.items()}
+
+
+def _parsed(
+    ours: dict[str, Any], merged: Merged, environ: Mapping[str, str]
+) -> tuple[Settings, LiteLLMConfig]:
+    """Both files, each right in itself and naming what the other has."""
+    settings = Settings.parse(ours)
+    litellm = LiteLLMConfig.parse(merged.document, environ=environ, origins=merged.origins)
+    check_labels(settings.rules, litellm.targets(), litellm.aliases)
+    labels = chain(settings.budgets.labels(), labels_of(settings.fallbacks))
+    check_names(labels, litellm.targets(), litellm.aliases)
+    return settings, litellm
 
 
 @frozen
@@ -149,6 +171,7 @@ class _Sources:
     merged: Merged
     added: dict[str, str]
     names: dict[str, str]
+    referred: dict[str, str]
 
     def rule_modules(self) -> tuple[Path, ...]:
         return local_files(dotted_names(self.ours), self.config_dir)
@@ -184,6 +207,7 @@ def _loaded(
         documents={"ccproxy": sources.ours, "litellm": sources.merged.document},
         environ=sources.added,
         names=sources.names,
+        referred=sources.referred,
         fingerprint=_fingerprint(routing, worker),
         routing_fingerprint=routing,
         worker_fingerprint=worker,

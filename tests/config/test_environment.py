@@ -11,6 +11,7 @@ from ccproxyd.config.environment import (
     parse_env_file,
     references,
     resolve,
+    saying_references,
 )
 from ccproxyd.errors import ConfigError
 
@@ -123,3 +124,29 @@ def test_a_line_of_another_form_is_an_error_that_does_not_show_it(line: str) -> 
 def test_the_name_of_a_variable_is_told_from_other_names() -> None:
     assert is_env_name("ANTHROPIC_API_KEY")
     assert not is_env_name("tls.key")
+
+
+REFERRED = {
+    "KEY": "hunter2",
+    "LONG": "hunter2-and-more",
+    "WORD": "text",
+    "PIN": "1234",
+    "SHORT": "7",
+}
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        ("must be a whole number, not 'hunter2'", "must be a whole number, not ${KEY}"),
+        ("must be a text, not 'text'", "must be a text, not ${WORD}"),
+        ("must be between 1 and 7, not 1234", "must be between 1 and 7, not ${PIN}"),
+        ("OSError: of hunter2-and-more", "OSError: of ${LONG}"),
+        ("no model_name 'x-hunter2'", "no model_name 'x-${KEY}'"),
+        ("must be a text", "must be a text"),
+    ],
+)
+def test_an_error_says_the_reference_and_not_what_it_stands_for(reason: str, told: str) -> None:
+    with pytest.raises(ConfigError) as caught, saying_references(REFERRED):
+        raise ConfigError("ccproxy.yaml: ccproxy.x", reason, reason)
+    assert (caught.value.reason, caught.value.hint) == (told, told)

@@ -421,6 +421,17 @@ def test_if_one_of_them_does_not_load_nothing_is_changed(write_config: WriteConf
     assert sys.modules["own"] is before
 
 
+@pytest.mark.parametrize("build", [build_parts, build_table])
+def test_a_rule_that_does_not_want_its_parameter_does_not_quote_the_environment(
+    write_config: WriteConfig, build: Any
+) -> None:
+    rule = "{label: think, rule: TokenCountRule, params: [{threshold: '${KEY}'}]}"
+    config_dir = write_config(f"ccproxy: {{rules: [{rule}]}}")
+    with pytest.raises(ConfigError, match=r"\$\{KEY\}") as caught:
+        build(load(config_dir, {"KEY": "hunter2"}), config_dir)
+    assert "hunter2" not in str(caught.value)
+
+
 def test_a_hook_of_a_config_that_is_in_force_outlives_its_file(write_config: WriteConfig) -> None:
     config_dir = write_config(ALL_OF_IT, own=SHARED)
     loaded = load(config_dir, {})

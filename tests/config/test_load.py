@@ -51,6 +51,33 @@ def test_each_file_is_named_in_its_errors(write_config: WriteConfig) -> None:
     assert error_of(write_config(litellm="a: b: c")).startswith("config.yaml: line 1, column 5: ")
 
 
+@pytest.mark.parametrize(
+    ("ours", "told"),
+    [
+        ("{port: '${KEY}'}", "ccproxy.port: must be a whole number, not ${KEY}"),
+        ("{port: os.environ/KEY}", "ccproxy.port: must be a whole number, not ${KEY}"),
+        ("{port: '${PIN}'}", "ccproxy.port: must be between 0 and 65535, not ${PIN}"),
+        (
+            "{rules: [{label: 'a-${KEY}', rule: DefaultRule}]}",
+            "ccproxy.rules[0].label: 'a-${KEY}' is no model_name of config.yaml",
+        ),
+    ],
+)
+def test_what_came_out_of_the_environment_is_not_quoted(
+    write_config: WriteConfig, ours: str, told: str
+) -> None:
+    config_dir = write_config(ours=f"ccproxy: {ours}")
+    assert error_of(config_dir, KEY="hunter2", PIN="123456789") == f"ccproxy.yaml: {told}"
+
+
+def test_nor_is_it_at_the_channel_s_other_end(write_config: WriteConfig) -> None:
+    config_dir = write_config(ours="ccproxy: {host: '${KEY}'}")
+    message = load(config_dir, {"KEY": "hunter2"}).to_message()
+    message["documents"]["ccproxy"]["ccproxy"]["port"] = "hunter2"
+    with pytest.raises(ConfigError, match=r"not \$\{KEY\}$"):
+        Loaded.from_message(message)
+
+
 def test_a_label_without_a_model_is_an_error(write_config: WriteConfig) -> None:
     config_dir = write_config(ours=RULES.replace("label: think", "label: thnik"))
     assert error_of(config_dir) == (
