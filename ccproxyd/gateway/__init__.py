@@ -8,6 +8,7 @@ A request's way through this room:
     auth       whose request it is
     exchange   a request and its answer, as the server holds them
     bodies     the bytes of a request, and what they ask for
+    forms      those of a form, as LiteLLM will read them
     probes     what is answered here: liveness, the list of models
     table      what a config means for requests: router, keys, deployments
     hooks/     what is done to a request besides routing it, and what may not be sent

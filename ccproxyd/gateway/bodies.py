@@ -7,7 +7,6 @@ cap is only there to keep one broken client from taking all memory.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final
 from urllib.parse import parse_qs
@@ -15,6 +14,7 @@ from urllib.parse import parse_qs
 import orjson
 
 from ccproxyd.errors import ProxyError, ValidationError
+from ccproxyd.gateway.forms import parts_of
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
@@ -56,7 +56,7 @@ def parse_body(
     {'model': 'haiku'}
 
     Raises:
-        ValidationError: it is neither a JSON object nor a form.
+        ValidationError: it is neither a JSON object nor a whole form.
     """
     kind = content_type.partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
@@ -108,24 +108,14 @@ def _json_object(raw: bytes, loads: Callable[[bytes], Any]) -> dict[str, Any]:
     return value
 
 
-_BOUNDARY: Final = re.compile(r'boundary="?([^";]+)"?', re.IGNORECASE)
-_FIELD_NAME: Final = re.compile(rb'content-disposition:[^\r\n]*\bname="([^"]*)"', re.IGNORECASE)
-_MAX_FIELD_BYTES: Final = 64 * 1024
+_MAX_FIELD_BYTES: Final = 1024 * 1024
+"""LiteLLM refuses a form with a longer one."""
 
 
 def _form_fields(raw: bytes, content_type: str) -> dict[str, Any]:
-    """The short text fields of a multipart form; files are passed over."""
-    found = _BOUNDARY.search(content_type)
-    if not found:
-        raise ValidationError("the form has no boundary")
-    fields: dict[str, Any] = {}
-    for part in raw.split(b"--" + found.group(1).encode("latin-1"))[1:-1]:
-        head, _, value = part.partition(b"\r\n\r\n")
-        name = _FIELD_NAME.search(head)
-        if name and b"filename" not in head and len(value) <= _MAX_FIELD_BYTES:
-            fields[name.group(1).decode("utf-8", "replace")] = _text(value)
-    return fields
-
-
-def _text(value: bytes) -> str:
-    return value.removesuffix(b"\r\n").decode("utf-8", "replace")
+    """The text fields of a multipart form; files are passed over."""
+    return {
+        part.name: part.text
+        for part in parts_of(raw, content_type)
+        if part.filename is None and len(part.content) <= _MAX_FIELD_BYTES
+    }
