@@ -4,6 +4,7 @@
     deny: ['(?i)project zeus', 'AKIA[0-9A-Z]{16}']
     check: my_checks.guard     # async_moderation_hook(data, user_api_key_dict, call_type)
     message: ask the legal department
+    scope: all                 # not the newest turn alone
 
 The patterns are compiled by the `regex` package, which understands what Python's own `re` does. It
 has what `re` lacks and a pattern from a config needs: a time limit, for one that would try for
@@ -22,6 +23,10 @@ from ccproxyd.errors import ConfigError
 PATH: Final = "ccproxy.moderation"
 REFUSED: Final = "the request was refused by moderation"
 
+NEWEST: Final = "newest"
+ALL: Final = "all"
+SCOPES: Final = (NEWEST, ALL)
+
 
 def _flag(fields: Fields, key: str, default: bool) -> bool:
     return fields.flag(key, default)
@@ -29,6 +34,10 @@ def _flag(fields: Fields, key: str, default: bool) -> bool:
 
 def _message(fields: Fields, key: str, default: str) -> str:
     return fields.text(key, default)
+
+
+def _scope(fields: Fields, key: str, default: str) -> str:
+    return fields.choice(key, default, SCOPES)
 
 
 def _check(fields: Fields, key: str, default: str | None) -> str | None:
@@ -77,6 +86,13 @@ class Moderation:
     message: str = field(
         default=REFUSED,
         metadata={"read": _message, "summary": "what a refused client is told"},
+    )
+    scope: str = field(
+        default=NEWEST,
+        metadata={
+            "read": _scope,
+            "summary": "newest: what each turn of a conversation adds; all: all that is sent",
+        },
     )
 
     @property

@@ -202,7 +202,8 @@ class App:
         report.model_of = table.models.model_of
         report.estimate = estimate_for(passage.request, self.counter)
         exchange.extra += header_pairs(_told(decision) + _plain_pairs(passage.headers))
-        await self._moderate(table, report, lambda: asked_in(passage))
+        scope = table.settings.moderation.scope
+        await self._moderate(table, report, lambda: asked_in(passage, scope))
         return plan_route(
             exchange,
             table,

@@ -24,6 +24,11 @@ def test_it_has_patterns_a_check_and_a_message() -> None:
     assert moderation(enabled=True, check="own:guard").message == REFUSED
 
 
+def test_its_scope_is_the_newest_turn_or_all() -> None:
+    assert moderation(deny=["x"]).scope == "newest"
+    assert moderation(scope="all").scope == "all"
+
+
 @pytest.mark.parametrize(
     ("written", "message"),
     [
@@ -36,6 +41,10 @@ def test_it_has_patterns_a_check_and_a_message() -> None:
         ({"check": "guard"}, "moderation.check: must be an import path such as my_checks.guard"),
         ({"check": 3}, "moderation.check: must be a text, not 3"),
         ({"message": ""}, "moderation.message: must be a text, not ''"),
+        ({"scope": "new"}, "moderation.scope: must be newest, all, not 'new'"),
+        ({"scope": "newst"}, "must be newest, all, not 'newst'; did you mean 'newest'?"),
+        ({"scope": True}, "moderation.scope: must be a text, not True"),
+        ({"scpoe": "all"}, "moderation.scpoe: unknown key; did you mean 'scope'?"),
         ({"dney": []}, "moderation.dney: unknown key; did you mean 'deny'?"),
     ],
 )

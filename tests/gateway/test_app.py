@@ -522,6 +522,146 @@ async def test_a_check_that_fails_lets_nothing_through(tmp_path, worker):
     assert house.logged[0]["outcome"] == "failed"
 
 
+ZEUS = "project zeus"
+MULTIPART = {"content-type": "multipart/form-data; boundary=X"}
+
+
+def form(head, content):
+    """A form with a field of its own beside the two of every transcription."""
+    model = b'content-disposition: form-data; name="model"\r\n\r\ndefault'
+    sound = (
+        b'content-disposition: form-data; name="file"; filename="a.wav"\r\n'
+        b"content-type: audio/wav\r\n\r\nRIFF\xff"
+    )
+    own = b"content-disposition: form-data; %s\r\n\r\n%s" % (head, content)
+    return b"--X\r\n" + b"\r\n--X\r\n".join((model, sound, own)) + b"\r\n--X--\r\n"
+
+
+FORMS = {
+    "a long field": (b'name="prompt"', ZEUS.encode() + b" x" * 40_000),
+    "a name without quotes": (b"name=prompt", ZEUS.encode()),
+    "a word of the head": (b'name="prompt"; x="filename"', ZEUS.encode()),
+    "a byte that is no text": (b'name="prompt"', ZEUS.encode() + b"\xff"),
+    "a file": (b'name="notes"; filename="a.txt"', ZEUS.encode() + b"\xff"),
+    "lines of JSON": (b'name="b"; filename="b.jsonl"', b'{"a": 1}\n{"b": "project \\u007aeus"}\n'),
+}
+
+
+@pytest.mark.parametrize("path", ["/v1/audio/transcriptions", "/openai/images/edits", "/v1/files"])
+@pytest.mark.parametrize("part", FORMS.values(), ids=FORMS.keys())
+async def test_every_part_of_a_form_is_moderated(tmp_path, worker, path, part):
+    async with open_house(moderated(tmp_path), worker.address) as house:
+        answer = await call(form(*part), path, headers=MULTIPART).to(house.app)
+        assert (answer.status, worker.requests) == (400, [])
+        assert answer.json()["error"]["message"] == "the request was refused by moderation"
+        head, content = part
+        fine = form(head, content.replace(b"zeus", b"hera").replace(b"u007a", b"u007b"))
+        assert (await call(fine, path, headers=MULTIPART).to(house.app)).status == 200
+    assert worker.requests[0].body == fine
+    assert ZEUS not in house.told()
+
+
+async def test_a_form_that_two_could_read_in_two_ways_is_read_by_nobody(house, worker):
+    cut = form(b'name="prompt"', b"hello").removesuffix(b"\r\n--X--\r\n")
+    answer = await call(cut, "/v1/audio/transcriptions", headers=MULTIPART).to(house.app)
+    assert (answer.status, worker.requests) == (400, [])
+    assert answer.json()["error"]["message"] == "the form has no end"
+
+
+def turns(*texts):
+    roles = ("user", "assistant")
+    said = enumerate(texts)
+    return [{"role": roles[number % 2], "content": content} for number, content in said]
+
+
+def text_blocks(*texts):
+    return [{"type": "text", "text": text} for text in texts]
+
+
+SAID_NEWLY = {
+    "suffix": ("/v1/completions", {"prompt": "a", "suffix": ZEUS}),
+    "instructions": ("/v1/responses", {"input": "a", "instructions": ZEUS}),
+    "name": (
+        "/v1/chat/completions",
+        {"messages": [{"role": "user", "name": ZEUS, "content": "a"}]},
+    ),
+    "blocks": ("/v1/messages", {"messages": turns(text_blocks("project ", "zeus"))}),
+    "file": (
+        "/v1/chat/completions",
+        {
+            "messages": turns(
+                [
+                    {
+                        "type": "file",
+                        "file": {
+                            "filename": "a.txt",
+                            "file_data": "data:text/plain;base64,cHJvamVjdCB6ZXVz",
+                        },
+                    }
+                ]
+            )
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("path", "body"), SAID_NEWLY.values(), ids=SAID_NEWLY.keys())
+async def test_what_is_said_newly_is_moderated_wherever_it_stands(
+    tmp_path, worker, path, body, stream
+):
+    async with open_house(moderated(tmp_path), worker.address) as house:
+        raw = orjson.dumps({"model": "default", "stream": stream, **body})
+        answer = await call(raw, path).to(house.app)
+        assert (answer.status, worker.requests) == (400, [])
+        assert answer.header("content-type") == "application/json"
+        fine = raw.replace(b"zeus", b"hera").replace(b"6ZXVz", b"oZXJh")
+        assert (await call(fine, path).to(house.app)).status == 200
+
+
+SAID_BEFORE = {
+    "an earlier turn": {"messages": turns(ZEUS, "", ".")},
+    "an answer": {"messages": turns("a", ZEUS, ".")},
+    "the system prompt": {"messages": turns("a"), "system": ZEUS},
+    "blocks of it": {"messages": turns("a"), "system": text_blocks("project ", "zeus")},
+    "a tool": {"messages": turns("a"), "tools": [{"name": "f", "description": ZEUS}]},
+}
+
+
+@pytest.mark.parametrize("body", SAID_BEFORE.values(), ids=SAID_BEFORE.keys())
+@pytest.mark.parametrize(("scope", "status"), [("newest", 200), ("all", 400)])
+async def test_the_scope_decides_about_what_was_said_before(tmp_path, worker, body, scope, status):
+    more = MODERATION.replace("enabled: true", f"enabled: true, scope: {scope}")
+    async with open_house(moderated(tmp_path, more=more), worker.address) as house:
+        raw = orjson.dumps({"model": "default", "max_tokens": 16, **body})
+        assert (await call(raw).to(house.app)).status == status
+    assert len(worker.requests) == (status == 200)
+    assert ZEUS not in house.told()
+
+
+@pytest.mark.parametrize("scope", ["newest", "all"])
+async def test_a_check_gets_all_of_a_request_in_either_scope(tmp_path, worker, scope):
+    more = f", moderation: {{enabled: true, scope: {scope}, check: own_rules.check}}"
+    async with open_house(moderated(tmp_path, more=more), worker.address) as house:
+        raw = orjson.dumps({"model": "default", "messages": turns("forbidden", "b", "c")})
+        assert (await call(raw).to(house.app)).status == 400
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"messages": [{"content": "project \\u007aeus"}]}',
+        b'{"messages": [{"content": "project \\u007aeus"}], "n": NaN}',
+        b'{"a": "\xff", "messages": [{"content": "project zeus"}]}',
+        b"\xff\xfe project zeus",
+    ],
+)
+async def test_no_escape_and_no_byte_hides_a_word_in_what_is_carried(tmp_path, worker, body):
+    async with open_house(moderated(tmp_path), worker.address) as house:
+        assert (await call(body, "/anthropic/v1/messages").to(house.app)).status == 400
+    assert worker.requests == []
+
+
 @pytest.mark.parametrize("path", ["/v1beta/models/g:generateContent", "/anthropic/v1/messages"])
 async def test_what_is_carried_as_it_is_is_moderated_as_well(tmp_path, worker, path):
     async with open_house(moderated(tmp_path), worker.address) as house:

@@ -1,14 +1,19 @@
 """What may not be sent to any provider: a list of patterns, and a check of the user's own.
 
-The newest turn is looked at, not the whole conversation: everything since the answer before, the
-results of tools included. What came earlier has been looked at when it was new, and a client sends
-all of it again with each turn, half a megabyte in the end. The system prompt and the tools are the
-client's program and not looked at. Of a request that is no conversation every text is, and of a
-body that is no JSON all of it, where it is UTF-8; sounds, images and the like are not.
+In the scope `newest` the newest turn is looked at: everything since the answer before, the results
+of tools included. What came earlier has been looked at when it was new. An agent keeps what it was
+refused and sends it with all that comes, so that looking again would end the conversation for good;
+but a client can say in a turn before what nobody has looked at, or in its system prompt. Where
+nothing may get out, and not only nothing by mistake, the scope is `all`: whatever is sent. Of a
+request that is no conversation that is looked at in either; `said` has the details.
+
+Texts are searched one by one. Where blocks of one message meet, a pattern may be found that is in
+neither, and counts; one that lies within a block, and is only there because of the other, does not.
 
 `regex` searches without the interpreter's lock and gives up when its time is over, which `re` does
 not: one evil pattern, or an evil text for a good one, would stop every answer of every client. It
-searches in a thread all the same.
+searches in a thread all the same. The time is for the search alone, not for making texts of bytes:
+that takes what it takes, and what is large may be searched as well.
 
 A check lets a request pass by returning None, True or a mapping, as LiteLLM's do, and refuses it by
 any other value, by a `ProxyError`, or by an exception with a `status_code` of 4xx, as of FastAPI.
@@ -21,20 +26,26 @@ from __future__ import annotations
 
 import asyncio
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final
 
-from attrs import frozen
+from attrs import define, frozen
 
 from ccproxyd.config.hooks import CHECK, Function
 from ccproxyd.config.importing import place_of, place_of_function
 from ccproxyd.config.moderation import PATH, Moderation
 from ccproxyd.errors import ProxyError, Unknown, ValidationError
 from ccproxyd.gateway.hooks.calls import Caller, Failed
+from ccproxyd.gateway.hooks.said import Said
 
 DENY_SECONDS: Final = 1.0
 """For all patterns on all texts of a request; half a megabyte takes them a millisecond."""
+_SHORT: Final = 16 * 1024
+_BLINK: Final = 0.005
+"""In seconds, for a short text: nothing else of the process goes on meanwhile."""
 
 PASSED: Final = "passed"
 REFUSED: Final = "refused"
@@ -57,7 +68,7 @@ class Judgement:
 class Asked:
     """What is to be judged: its texts, and for a check all of it; each made when it is wanted."""
 
-    texts: Callable[[], Iterable[str]]
+    texts: Callable[[], Iterable[Said]]
     data: Callable[[], dict[str, Any]]
     call_type: str
 
@@ -98,14 +109,14 @@ class Moderator:
         return bool(self.patterns) and await asyncio.to_thread(self._search, asked)
 
     def _search(self, asked: Asked) -> bool:
-        deadline = time.monotonic() + DENY_SECONDS
-        texts = list(asked.texts())
-        for index, pattern in enumerate(self.patterns):
-            try:
-                if any(_finds(pattern, text, deadline) for text in texts):
-                    return True
-            except TimeoutError as error:
-                raise _CannotError(f"{PATH}.deny[{index}]", error) from None
+        search = _Search(DENY_SECONDS)
+        for said in asked.texts():
+            for index, pattern in enumerate(self.patterns):
+                try:
+                    if search.finds(pattern, said):
+                        return True
+                except TimeoutError as error:
+                    raise _CannotError(f"{PATH}.deny[{index}]", error) from None
         return False
 
     async def _is_passed(self, asked: Asked) -> bool:
@@ -125,6 +136,40 @@ class Moderator:
     def _place(self, error: BaseException) -> str:
         check = self.check
         return place_of(error, self.config_dir) or place_of_function(check, self.config_dir)
+
+
+@define
+class _Search:
+    """That of one request, with the seconds that are left for it.
+
+    A short text is searched with the interpreter's lock held: a conversation has thousands of
+    them, and in a busy process it takes 5 ms to get the lock back. The first that takes long ends
+    that.
+    """
+
+    left: float
+    _is_brisk: bool = True
+
+    def finds(self, pattern: Any, said: Said) -> bool:
+        """
+        Raises:
+            TimeoutError: the time is over.
+        """
+        if self.left <= 0:
+            raise TimeoutError
+        began = time.monotonic()
+        try:
+            return self._finds(pattern, said)
+        finally:
+            self.left -= time.monotonic() - began
+
+    def _finds(self, pattern: Any, said: Said) -> bool:
+        if self._is_brisk and _length(said) <= _SHORT:
+            try:
+                return _is_in(pattern, said, timeout=min(self.left, _BLINK))
+            except TimeoutError:
+                self._is_brisk = False
+        return _is_in(pattern, said, timeout=self.left, concurrent=True)
 
 
 def moderator_for(
@@ -151,15 +196,23 @@ def _compiled(patterns: Sequence[str]) -> list[Any]:
     return [regex.compile(pattern) for pattern in patterns]
 
 
-def _finds(pattern: Any, text: str, deadline: float) -> bool:
-    """
-    Raises:
-        TimeoutError: it takes too long.
-    """
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise TimeoutError
-    return pattern.search(text, timeout=left, concurrent=True) is not None
+def _length(said: Said) -> int:
+    return len(said) if isinstance(said, str) else sum(map(len, said))
+
+
+def _is_in(pattern: Any, said: Said, **how: Any) -> bool:
+    if isinstance(said, str):
+        return pattern.search(said, **how) is not None
+    borders = list(accumulate(map(len, said[:-1])))
+    found = pattern.finditer("".join(said), overlapped=True, **how)
+    return any(_is_across(match, borders) for match in found)
+
+
+def _is_across(match: Any, borders: Sequence[int]) -> bool:
+    """Whether it begins before a border and ends behind it."""
+    start, end = match.span()
+    next_border = bisect_right(borders, start)
+    return next_border < len(borders) and borders[next_border] < end
 
 
 def _is_refusal(error: BaseException) -> bool:

@@ -6,6 +6,7 @@ query.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import orjson
@@ -15,7 +16,7 @@ from ccproxyd.gateway.auth import without_key
 from ccproxyd.gateway.exchange import Exchange
 from ccproxyd.gateway.hooks.moderation import Asked
 from ccproxyd.gateway.hooks.pipeline import Passage
-from ccproxyd.gateway.hooks.said import said_in, said_in_bytes
+from ccproxyd.gateway.hooks.said import Said, said_in, said_in_bytes
 
 RELAYED: Final = "pass_through_endpoint"
 """LiteLLM's call type of what it relays as it is."""
@@ -34,11 +35,17 @@ def received(exchange: Exchange) -> dict[str, Any]:
     }
 
 
-def asked_in(passage: Passage) -> Asked:
-    """What moderation judges of a request that has passed the hooks."""
+def asked_in(passage: Passage, scope: str) -> Asked:
+    """What moderation judges of a request that has passed the hooks; of a form all that is sent."""
     request = passage.request
+
+    def texts() -> Iterable[Said]:
+        if passage.is_form:
+            return said_in_bytes(passage.raw, request.headers.get("content-type", ""))
+        return said_in(request, scope)
+
     return Asked(
-        texts=lambda: said_in(request),
+        texts=texts,
         data=lambda: passage.draft.data,
         call_type=request.call_type,
     )
@@ -47,7 +54,7 @@ def asked_in(passage: Passage) -> Asked:
 def asked_in_bytes(raw: bytes, exchange: Exchange) -> Asked:
     """What it judges of a request that is carried as it is."""
     return Asked(
-        texts=lambda: said_in_bytes(raw),
+        texts=lambda: said_in_bytes(raw, exchange.headers.get("content-type", "")),
         data=lambda: {**_body_of(raw), "proxy_server_request": received(exchange)},
         call_type=RELAYED,
     )

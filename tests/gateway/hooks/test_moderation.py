@@ -56,6 +56,27 @@ async def test_a_text_in_which_a_pattern_is_found_is_refused(failures, tmp_path,
     )
 
 
+@pytest.mark.parametrize(
+    ("pattern", "blocks", "outcome"),
+    [
+        ("project zeus", ("project ", "zeus"), REFUSED),
+        ("project zeus", ("about pro", "", "ject", " zeus!"), REFUSED),
+        ("(?s)p.*?zeus|hera", ("hera p", "zeus"), REFUSED),
+        ("zeus", ("", "zeus", ""), PASSED),
+        ("^zeus", ("", "zeus", "a"), PASSED),
+        ("(?<=a)zeus", ("a", "zeus"), PASSED),
+        ("hera(?=z)", ("hera", "z"), PASSED),
+        ("project zeus", ("project", "zeus"), PASSED),
+    ],
+)
+async def test_what_is_found_where_blocks_meet_counts_if_it_lies_across(
+    failures, tmp_path, pattern, blocks, outcome
+):
+    """What lies within a block is found in that block, or it is not there."""
+    found = await judging(failures, tmp_path, deny=(pattern,)).judge(asked(blocks))
+    assert (found.outcome, failures) == (outcome, [])
+
+
 async def test_the_message_is_the_configs(failures, tmp_path):
     moderator = judging(failures, tmp_path, deny=("x",), message="ask the legal department")
     assert (await moderator.judge(asked("x"))).error.message == "ask the legal department"
@@ -64,9 +85,10 @@ async def test_the_message_is_the_configs(failures, tmp_path):
 async def test_an_evil_pattern_is_given_up_and_the_request_with_it(failures, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "DENY_SECONDS", 0.05)
     moderator = judging(failures, tmp_path, deny=("zeus", EVIL, "hera"))
-    found = await moderator.judge(asked(VICTIM))
-    assert (found.outcome, found.error.code, found.error.type) == (FAILED, 500, "Unknown")
-    assert failures == [("ccproxy.moderation.deny[1]", "TimeoutError", "")]
+    for said in (VICTIM, (VICTIM[:20], VICTIM[20:])):
+        found = await moderator.judge(asked(said))
+        assert (found.outcome, found.error.code, found.error.type) == (FAILED, 500, "Unknown")
+    assert failures == [("ccproxy.moderation.deny[1]", "TimeoutError", "")] * 2
 
 
 async def test_no_search_is_begun_when_the_time_is_over(failures, tmp_path, monkeypatch):

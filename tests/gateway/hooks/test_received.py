@@ -26,10 +26,25 @@ def test_no_credential_is_shown():
 
 def test_moderation_is_asked_about_the_newest_turn_with_all_of_it():
     passage = Passage(Request(BODY), b"", None, received=lambda: {"method": "POST"})
-    asked = asked_in(passage)
-    assert (asked.texts(), asked.call_type) == (["Hello"], "anthropic_messages")
+    asked = asked_in(passage, "newest")
+    assert (list(asked.texts()), asked.call_type) == (["Hello"], "anthropic_messages")
     assert asked.data()["messages"] == BODY["messages"]
     assert asked.data()["proxy_server_request"]["method"] == "POST"
+
+
+def test_the_scope_decides_what_of_a_conversation_it_is_asked_about():
+    passage = Passage(Request({**BODY, "system": "Be brief."}), b"", None, received=dict)
+    assert list(asked_in(passage, "newest").texts()) == ["Hello"]
+    assert {"Hello", "Be brief."} <= set(asked_in(passage, "all").texts())
+
+
+@pytest.mark.parametrize("scope", ["newest", "all"])
+def test_of_a_form_it_is_asked_about_every_part(scope):
+    """Also what hooks and rules do not see of it."""
+    raw = b'--X\r\ncontent-disposition: form-data; name="f"; filename="n"\r\n\r\nHello\r\n--X--\r\n'
+    request = Request({}, headers={"Content-Type": "multipart/form-data; boundary=X"})
+    passage = Passage(request, raw, None, received=dict, is_form=True)
+    assert list(asked_in(passage, scope).texts()) == ["f", "n", "Hello"]
 
 
 @pytest.mark.parametrize(
@@ -42,7 +57,7 @@ def test_moderation_is_asked_about_the_newest_turn_with_all_of_it():
 )
 def test_of_what_is_carried_it_is_asked_about_everything(raw, fields):
     asked = asked_in_bytes(raw, Call(path="/v1beta/models/g:generateContent").exchange())
-    assert asked.texts() == ["Hello"]
+    assert list(asked.texts()) == ["Hello"]
     data = asked.data()
     assert data.pop("proxy_server_request")["method"] == "POST"
     assert data == fields
