@@ -182,7 +182,137 @@ def test_moderation_refuses_also_where_it_fails(
     assert len(provider.requests) == before
 
 
+ZEUS: Final = "project zeus"
+ZEUS_IN_BASE64: Final = "data:text/plain;base64,cHJvamVjdCB6ZXVz"
+
 each_lane = pytest.mark.parametrize("lane", [{}, NEEDS_LITELLM], ids=["direct", "litellm"])
+each_conversation = pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions"])
+
+
+def assert_refused(
+    answer: Answer, path: str, provider: RunningProvider, daemon: Daemon, before: int
+) -> None:
+    check(answer, path, 400, "invalid_request_error", "ValidationError")
+    assert b"refused by moderation" in answer.body
+    assert len(provider.requests) == before
+    assert ZEUS not in "".join(daemon.text)
+
+
+def turns(*contents: Any) -> dict[str, Any]:
+    roles = ("user", "assistant")
+    said = enumerate(contents)
+    return {"messages": [{"role": roles[number % 2], "content": one} for number, one in said]}
+
+
+def text_blocks(*texts: str) -> list[dict[str, str]]:
+    return [{"type": "text", "text": text} for text in texts]
+
+
+@pytest.mark.usefixtures("moderated")
+@each_way
+@each_lane
+@each_conversation
+@pytest.mark.parametrize(
+    "content",
+    [
+        text_blocks("project ", "zeus"),
+        [{"type": "file", "file": {"filename": "a.txt", "file_data": ZEUS_IN_BASE64}}],
+        '{"said": "project \\u007aeus"}',
+    ],
+    ids=["in two blocks", "in a file", "escaped"],
+)
+def test_moderation_sees_what_the_model_would_read(
+    client: httpx.Client,
+    provider: RunningProvider,
+    daemon: Daemon,
+    path: str,
+    lane: dict[str, str],
+    stream: bool,
+    content: Any,
+) -> None:
+    before = len(provider.requests)
+    body = said("", path=path, stream=stream) | turns(content)
+    answer = ask(client, path, json=body, headers=KEY | lane)
+    assert_refused(answer, path, provider, daemon, before)
+
+
+@pytest.mark.usefixtures("moderated")
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/completions", {"model": "small", "prompt": "a", "suffix": ZEUS}),
+        ("/v1/responses", {"model": "small", "input": "a", "instructions": ZEUS}),
+    ],
+)
+def test_moderation_sees_what_is_said_for_one_answer(
+    client: httpx.Client,
+    provider: RunningProvider,
+    daemon: Daemon,
+    path: str,
+    body: dict[str, Any],
+) -> None:
+    before = len(provider.requests)
+    answer = ask(client, path, json=body, headers=KEY)
+    assert_refused(answer, path, provider, daemon, before)
+
+
+FORM_PARTS: Final = {
+    "unquoted": b"name=prompt\r\n\r\nproject zeus",
+    "long": b'name="prompt"\r\n\r\nproject zeus' + b" x" * 40_000,
+    "lines of JSON": b'name="f"; filename="b.jsonl"\r\n\r\n{"a": "project \\u007aeus"}\n{}',
+    "no UTF-8": b'name="f"; filename="b.txt"\r\n\r\n\xff project zeus \xff',
+}
+
+
+@pytest.mark.usefixtures("moderated")
+@pytest.mark.parametrize("path", ["/v1/audio/transcriptions", "/v1/images/edits", "/v1/files"])
+@pytest.mark.parametrize("part", FORM_PARTS.values(), ids=FORM_PARTS.keys())
+def test_moderation_sees_each_part_of_a_form(
+    client: httpx.Client, provider: RunningProvider, daemon: Daemon, path: str, part: bytes
+) -> None:
+    before = len(provider.requests)
+    begin, sound = b"--X\r\ncontent-disposition: form-data; ", b'name="s"; filename="s"\r\n\r\n\xff'
+    form = begin + sound + b"\r\n" + begin + part + b"\r\n--X--\r\n"
+    headers = KEY | {"content-type": "multipart/form-data; boundary=X"}
+    answer = ask(client, path, content=form, headers=headers)
+    assert_refused(answer, path, provider, daemon, before)
+
+
+@pytest.fixture
+def scope_all(moderated: None, daemon: Daemon) -> Iterator[None]:
+    usual = (daemon.config_dir / "ccproxy.yaml").read_text()
+    daemon.edit("ccproxy.yaml", lambda text: f"{text.rstrip()}\n    scope: all\n")
+    daemon.ctl("reload")
+    yield
+    daemon.edit("ccproxy.yaml", lambda _: usual)
+    daemon.ctl("reload")
+
+
+SAID_BEFORE: Final = (turns(ZEUS, "ok", "go on"), turns("a") | {"system": ZEUS})
+
+
+def test_in_the_usual_scope_what_was_said_before_may_stay(
+    moderated: None, client: httpx.Client, daemon: Daemon
+) -> None:
+    """Else what an agent was refused once would end its conversation."""
+    for before in SAID_BEFORE:
+        body = said("", path="/v1/messages") | before
+        assert ask(client, "/v1/messages", json=body, headers=KEY).status == 200
+
+
+@pytest.mark.usefixtures("scope_all")
+def test_in_the_scope_all_nothing_gets_out_on_either_lane(
+    client: httpx.Client, provider: RunningProvider, daemon: Daemon
+) -> None:
+    asked = len(provider.requests)
+    for lane in ({}, NEEDS_LITELLM):
+        for before in SAID_BEFORE:
+            for stream in (False, True):
+                body = said("", path="/v1/messages", stream=stream) | before
+                answer = ask(client, "/v1/messages", json=body, headers=KEY | lane)
+                assert_refused(answer, "/v1/messages", provider, daemon, asked)
+
+
 each_protocol = pytest.mark.parametrize(
     ("path", "model"), [("/v1/messages", "claude-sonnet-4-5"), ("/v1/chat/completions", "gpt-4o")]
 )
