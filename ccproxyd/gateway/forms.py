@@ -37,10 +37,13 @@ class Part:
     content: bytes
     filename: str | None = None
     media_type: str = ""
+    charset: str = "utf-8"
+    """That of the form's names and fields."""
 
     @property
     def text(self) -> str:
-        return self.content.decode("utf-8", "replace")
+        """That of a field."""
+        return _decoded(self.content, self.charset)
 
 
 def parts_of(raw: bytes, content_type: str) -> list[Part]:
@@ -49,10 +52,11 @@ def parts_of(raw: bytes, content_type: str) -> list[Part]:
     Raises:
         ValidationError: there is no boundary, or it is no whole form.
     """
-    boundary = parse_options_header(content_type)[1].get(b"boundary")
+    said = parse_options_header(content_type)[1]
+    boundary = said.get(b"boundary")
     if not boundary:
         raise ValidationError("the form has no boundary")
-    reader = _Reader()
+    reader = _Reader(said.get(b"charset", b"utf-8").decode("latin-1").lower())
     try:
         parser = MultipartParser(boundary, reader.callbacks())
         parser.logger = _SILENT
@@ -68,6 +72,7 @@ def parts_of(raw: bytes, content_type: str) -> list[Part]:
 class _Reader:
     """Takes what the parser finds; where a name or a value stands, it says by two positions."""
 
+    charset: str
     parts: list[Part] = Factory(list)
     is_whole: bool = False
     _head: dict[bytes, bytes] = Factory(dict)
@@ -109,15 +114,24 @@ class _Reader:
         filename = said.get(b"filename")
         self.parts.append(
             Part(
-                name=said[b"name"].decode("utf-8", "replace"),
+                name=_decoded(said[b"name"], self.charset),
                 content=b"".join(self._content),
-                filename=None if filename is None else filename.decode("utf-8", "replace"),
+                filename=None if filename is None else _decoded(filename, self.charset),
                 media_type=_media_type(self._head.get(b"content-type")),
+                charset=self.charset,
             )
         )
 
     def _finish(self) -> None:
         self.is_whole = True
+
+
+def _decoded(raw: bytes, charset: str) -> str:
+    """As Starlette does it: Latin 1 is what fits in no other way."""
+    try:
+        return raw.decode(charset)
+    except (LookupError, ValueError):
+        return raw.decode("latin-1")
 
 
 def _media_type(header: bytes | None) -> str:

@@ -48,9 +48,24 @@ def test_a_field_twice_is_two_parts_and_a_boundary_within_a_line_is_text():
     assert [one.text for one in found] == ["a", "b --XX c", ""]
 
 
-def test_bytes_that_are_no_utf8_do_no_harm():
+def test_bytes_that_are_no_utf8_are_read_as_starlette_reads_them():
     raw = form((NAMED, "a?b")).replace(b"?", b"\xff")
-    assert parts_of(raw, 'multipart/form-data; boundary="XX"')[0].text == "a\ufffdb"
+    assert parts_of(raw, 'multipart/form-data; boundary="XX"')[0].text == "aÿb"
+
+
+@pytest.mark.parametrize(
+    ("charset", "content", "text"),
+    [
+        ("UTF-8", "ü".encode(), "ü"),
+        ("utf-16-le", "ü".encode("utf-16-le"), "ü"),
+        ("latin-1", b"\xfc", "ü"),
+        ("nonsense", b"\xfc", "ü"),
+        ("base64", b"\xfc", "ü"),
+    ],
+)
+def test_fields_are_in_the_charset_of_the_form(charset, content, text):
+    raw = form(('Content-Disposition: form-data; name=""', "?")).replace(b"?", content)
+    assert parts_of(raw, f"{KIND}; charset={charset}")[0].text == text
 
 
 @pytest.mark.parametrize(

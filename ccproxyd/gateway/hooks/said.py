@@ -210,6 +210,8 @@ def _said_in_part(part: Part) -> Iterator[Said]:
     yield part.name
     if part.filename:
         yield part.filename
+    if part.filename is None and part.charset != "utf-8":
+        yield from _readings(part.text)
     if not part.media_type.startswith(_MEDIA) or _is_utf8(part.content):
         yield from _texts(part.content)
 

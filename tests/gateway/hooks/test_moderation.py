@@ -47,7 +47,10 @@ async def test_a_text_in_which_nothing_is_found_passes(failures, tmp_path):
     assert (found.outcome, found.error) == (PASSED, None)
 
 
-@pytest.mark.parametrize("texts", [("project ZEUS",), ("hello", "zeus")])
+LONG = "x" * 20_000
+
+
+@pytest.mark.parametrize("texts", [("project ZEUS",), ("hello", "zeus"), (f"{LONG} zeus",)])
 async def test_a_text_in_which_a_pattern_is_found_is_refused(failures, tmp_path, texts):
     found = await judging(failures, tmp_path, deny=("hera", "(?i)zeus")).judge(asked(*texts))
     assert found.outcome == REFUSED

@@ -73,7 +73,7 @@ def test_openais_responses_have_turns_as_well():
 
 def test_what_holds_for_this_answer_alone_is_new():
     assert newest({"input": "a", "instructions": "b"}) == ["a", "b"]
-    assert newest({"prompt": "a", "suffix": "b"}, "/v1/completions") == ["a", "b"]
+    assert newest({"prompt": ["a", "b"], "suffix": "c"}, "/v1/completions") == ["a", "b", "c"]
     predicted = {"type": "content", "content": [block("b")]}
     chat = {"messages": [user("a")], "prediction": predicted}
     assert newest(chat, "/v1/chat/completions") == ["a", "b"]
@@ -247,6 +247,11 @@ def form(head, content):
 )
 def test_each_part_of_a_form_is_looked_at_by_itself(head, content, texts):
     assert in_bytes(form(head, content), MULTIPART) == texts
+
+
+def test_a_form_may_be_in_a_charset_of_its_own():
+    raw = form(b"", "zeus".encode("utf-16-le"))
+    assert "zeus" in in_bytes(raw, f"{MULTIPART}; charset=utf-16-le")
 
 
 def test_what_calls_itself_a_form_and_is_none_is_looked_at_as_a_whole():
