@@ -149,22 +149,27 @@ async def opened(incoming: Incoming, timeouts: Timeouts) -> Answer:
     """
     said = dict(incoming.headers)
     length = said.get(_LENGTH, b"")
-    whole = length.isdigit() and int(length) <= WHOLE_BYTES
+    is_short = _is_short(incoming, length)
     kind = _kind(incoming.headers)
     deadline = asyncio.get_running_loop().time() + timeouts.first_byte
     first = await incoming.read(deadline)
-    while whole and not incoming.at_end:
+    while is_short and not incoming.at_end and len(first) <= WHOLE_BYTES:
         first += await incoming.read(deadline)
     return Answer(
         status=incoming.status,
         headers=_returned(incoming.headers),
         first=first,
         rest=incoming,
-        whole=whole,
+        whole=is_short and len(first) <= WHOLE_BYTES,
         streams=kind == _A_STREAM,
         is_json=kind == b"application/json",
         idle_seconds=timeouts.idle,
     )
+
+
+def _is_short(incoming: Incoming, length: bytes) -> bool:
+    """A failure is until it turns out not to be, where its length is not told."""
+    return int(length) <= WHOLE_BYTES if length.isdigit() else incoming.status >= 400
 
 
 def is_stream(incoming: Incoming) -> bool:

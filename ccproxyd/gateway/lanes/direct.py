@@ -5,7 +5,8 @@ swap of models asks for (`routing.adapt`). Of the headers those go along that a 
 from the client itself; credentials, cookies, and what proxies add, do not: the key is the
 deployment's, or the client's own subscription token where that may be lent. The answer comes back
 byte for byte, with the provider's headers, and so do the provider's errors: `retry-after`, `529`,
-and texts that clients parse.
+and texts that clients parse. Only an error that has not the shape of the API gets it, since the
+client's library would not read it: there are servers that have learnt all but this of Anthropic's.
 
 Where LiteLLM has fallbacks for a label, a failure before the first byte is handed on to it instead.
 
@@ -41,6 +42,7 @@ from ccproxyd.gateway.lanes.answers import (
     too_late,
 )
 from ccproxyd.gateway.lanes.connection import Connection, HungUpError, request_head
+from ccproxyd.gateway.lanes.failures import in_dialect
 from ccproxyd.gateway.lanes.upstream import Origin, Upstream
 from ccproxyd.gateway.report import Report
 from ccproxyd.telemetry.usage import Usage
@@ -104,7 +106,7 @@ class DirectLane:
         except _FAILURES as error:
             raise _failure(error, errand) from None
         try:
-            answer = await _accepted(incoming, errand)
+            answer = in_dialect(await _accepted(incoming, errand), exchange.dialect)
             await pass_on(answer, exchange, report, "the provider")
         finally:
             incoming.let_go()

@@ -1,9 +1,10 @@
-"""A failure that came through LiteLLM, in the shape that the client's library reads.
+"""A failure that somebody else tells, in the shape that the client's library reads.
 
-A worker tells whose words a failure is in. The provider's own go on byte for byte where its API is
-the one that the client speaks, with its status and headers: `retry-after`, `x-should-retry`, rate
-limits, and texts that clients parse. Where LiteLLM translates, the client gets the envelope of its
-own API around the provider's message, and a type that goes with the status. LiteLLM's refusals, and
+The provider's own go on byte for byte where they are in the words of the API that the client
+speaks, with status and headers: `retry-after`, `x-should-retry`, rate limits, and texts that
+clients parse. Where LiteLLM translates, or a server has learnt an API but not its failures, the
+client gets the envelope of its own API around the provider's message, and a type that goes with the
+status. Of what comes through LiteLLM a worker tells whose words it is in: LiteLLM's refusals, and
 what went wrong on the way to a provider, have our own shape as everything else here (`replies`).
 What is no failure to a client of the provider but a stream that breaks off is one here, too.
 
@@ -44,6 +45,13 @@ _COUNT: Final = re.compile(r"(?<![\w.-])(\d{1,3}(?:,\d{3})+|\d{4,})(?![\w-])")
 """No model has room for fewer than a thousand tokens, and a date in its name is no count."""
 
 _ERROR_EVENT: Final = b'data: {"error"'
+_ERROR_EVENTS: Final = {
+    Dialect.ANTHROPIC: (_ERROR_EVENT, b'data:{"error"', b"event: error", b"event:error"),
+    Dialect.OPENAI: (_ERROR_EVENT, b'data:{"error"'),
+}
+"""How a stream begins that may fail in foreign words; a named one is of OpenAI's own responses."""
+_EVENTS_DATA: Final = re.compile(rb"^data: ?(.*?)\r?$", re.MULTILINE)
+_EVENTS_END: Final = re.compile(rb"\n\r?\n")
 _OF_A_STREAM: Final = frozenset(
     {b"content-type", b"content-length", b"cache-control", b"x-accel-buffering"}
 )
@@ -72,10 +80,25 @@ def begins_with_error(answer: Answer) -> bool:
 
 def unstreamed(answer: Answer) -> Answer:
     """The same failure as an answer with a status, since nothing of it has been sent yet."""
-    event = _parsed(answer.first.partition(b"data: ")[2].partition(b"\n")[0])
-    code = str((_mapping(event, "error") or {}).get("code"))
+    event = _first_event(answer)
+    code = str(_error_in(event).get("code"))
     status = int(code) if re.fullmatch("[45][0-9][0-9]", code) else 500
     return _whole(answer, status, answer.headers, orjson.dumps(event))
+
+
+def in_dialect(answer: Answer, dialect: Dialect) -> Answer:
+    """A provider's answer as it is, unless it is a failure that the client's library cannot read.
+
+    Such a failure at the beginning of a stream becomes one with a status, since nothing of it has
+    been sent yet.
+    """
+    if answer.status >= 400:
+        return presented(answer, PROVIDERS, dialect) if answer.whole else answer
+    if not (answer.streams and answer.first.startswith(_ERROR_EVENTS[dialect])):
+        return answer
+    if not _EVENTS_END.search(answer.first) or _is_of(dialect, _first_event(answer)):
+        return answer
+    return presented(unstreamed(answer), PROVIDERS, dialect)
 
 
 def presented(answer: Answer, source: str, dialect: Dialect) -> Answer:
@@ -102,7 +125,7 @@ def _is_of(dialect: Dialect, body: Any) -> bool:
 
 
 def _enveloped(body: Any, status: int, dialect: Dialect) -> dict[str, Any]:
-    error = _mapping(body, "error") or {}
+    error = _error_in(body)
     said = _said(body, status)
     if dialect is Dialect.ANTHROPIC:
         message = in_anthropics_words(said, error) if status in _MAY_BE_TOO_LONG else said
@@ -154,6 +177,17 @@ def _whole(answer: Answer, status: int, headers: Pairs, body: bytes) -> Answer:
     return attrs.evolve(
         answer, status=status, headers=[*kept, *own], first=body, whole=True, streams=False
     )
+
+
+def _error_in(body: Any) -> dict[str, Any]:
+    """What says more of a failure than its message; llama.cpp's events have no envelope."""
+    whole = body if isinstance(body, dict) else {}
+    return _mapping(body, "error") or whole
+
+
+def _first_event(answer: Answer) -> Any:
+    found = _EVENTS_DATA.search(answer.first)
+    return _parsed(found.group(1)) if found else ""
 
 
 def _mapping(body: Any, name: str) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from ccproxyd.gateway.app import App
+from ccproxyd.gateway.lanes.answers import WHOLE_BYTES
 from ccproxyd.gateway.lanes.direct import place_of
 from tests.gateway.house import CANARY, KEY, asking, call, open_house, write_config
 from tests.gateway.lanes.authority import write_authority
@@ -259,6 +260,54 @@ async def test_the_providers_errors_come_back_as_they_are(tmp_path, status):
         assert answer.header("x-should-retry") == "false"
         assert answer.json()["error"]["message"] == "too long"
         assert house.finished()["status"] == status
+
+
+FOREIGN = (
+    b'{"error":{"code":400,"message":"request (12712 tokens) exceeds the available context size '
+    b'(2048 tokens), try increasing it","type":"exceed_context_size_error",'
+    b'"n_prompt_tokens":12712,"n_ctx":2048}}'
+)
+FAILED = b"HTTP/1.1 400 X\r\nretry-after: 7\r\n"
+SIZED = b"content-length: %d\r\n\r\n%s" % (len(FOREIGN), FOREIGN)
+CHUNKS = FOREIGN[:5], len(FOREIGN) - 5, FOREIGN[5:]
+CHUNKED = b"transfer-encoding: chunked\r\n\r\n5\r\n%s\r\n%x\r\n%s\r\n0\r\n\r\n" % CHUNKS
+STREAMED = b"content-type: text/event-stream\r\n\r\nevent: error\ndata: %s\n\n" % FOREIGN
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        FAILED + SIZED,
+        FAILED + CHUNKED,
+        FAILED.replace(b"400 X", b"200 OK") + STREAMED,
+    ],
+    ids=["of told length", "of untold length", "in a stream"],
+)
+async def test_an_error_that_is_not_in_anthropics_words_is_put_into_them(tmp_path, said):
+    """As of a server that speaks Anthropic's protocol, but has errors of its own."""
+    async with serving(lambda _: said) as port:
+        config = one_model(f"http://127.0.0.1:{port}")
+        async with open_house(write_config(tmp_path, OURS.split("  rules:")[0], config)) as house:
+            answer = await asked(house.app, asking("default", stream=True))
+            assert house.finished()["status"] == 400
+    assert (answer.status, answer.header("retry-after"), answer.complete) == (400, "7", True)
+    assert answer.json() == {
+        "type": "error",
+        "error": {
+            "type": "invalid_request_error",
+            "message": "prompt is too long: 12712 tokens > 2048 maximum",
+        },
+    }
+
+
+async def test_an_error_that_is_longer_than_any_is_passed_on_as_it_comes(tmp_path):
+    long = b"x" * (WHOLE_BYTES + 10)
+    said = b"HTTP/1.1 500 X\r\ntransfer-encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n"
+    async with serving(lambda _: said % (len(long), long)) as port:
+        config = one_model(f"http://127.0.0.1:{port}")
+        async with open_house(write_config(tmp_path, OURS.split("  rules:")[0], config)) as house:
+            answer = await asked(house.app)
+    assert (answer.status, len(answer.answer)) == (500, len(long))
 
 
 async def test_a_key_of_ours_that_the_provider_refuses_is_our_fault(tmp_path):

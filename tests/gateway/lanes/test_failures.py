@@ -7,6 +7,7 @@ from ccproxyd.gateway.lanes.answers import Answer
 from ccproxyd.gateway.lanes.failures import (
     begins_with_error,
     in_anthropics_words,
+    in_dialect,
     is_litellms_own,
     presented,
     unstreamed,
@@ -187,6 +188,65 @@ def test_openais_clients_are_told_by_the_code():
     body = ANTHROPICS.replace(b"Overloaded", b"prompt is too long: 9000 tokens > 8192 maximum")
     found = said(presented(answer(body, 400), "provider", Dialect.OPENAI))
     assert found["error"]["code"] == "context_length_exceeded"
+
+
+# -- past LiteLLM
+
+
+LLAMAS = (
+    b'{"error":{"code":400,"message":"request (9000 tokens) exceeds the available context size '
+    b'(8192 tokens), try increasing it","type":"exceed_context_size_error",'
+    b'"n_prompt_tokens":9000,"n_ctx":8192}}'
+)
+"""What llama.cpp says, also where it is asked in Anthropic's protocol."""
+TOO_LONG = {
+    "type": "invalid_request_error",
+    "message": "prompt is too long: 9000 tokens > 8192 maximum",
+}
+
+
+def test_a_failure_in_foreign_words_is_told_in_the_clients():
+    found = in_dialect(answer(LLAMAS, 400, (b"x-should-retry", b"false")), Dialect.ANTHROPIC)
+    assert (found.status, said(found)) == (400, {"type": "error", "error": TOO_LONG})
+    assert (b"x-should-retry", b"false") in found.headers
+
+
+@pytest.mark.parametrize(
+    ("given", "dialect"),
+    [
+        (answer(ANTHROPICS, 529), Dialect.ANTHROPIC),
+        (answer(OPENAIS, 429), Dialect.OPENAI),
+        (answer(LLAMAS, 400), Dialect.OPENAI),
+        (answer(LLAMAS, 200), Dialect.ANTHROPIC),
+        (answer(b"event: error\ndata: %s\n\n" % ANTHROPICS, streams=True), Dialect.ANTHROPIC),
+        (answer(b"data: %s\n\n" % OPENAIS, streams=True), Dialect.OPENAI),
+        (answer(b'event: error\ndata: {"message": "no"}\n\n', streams=True), Dialect.OPENAI),
+        (answer(b"event: message_start\ndata: {}\n\n", streams=True), Dialect.ANTHROPIC),
+        (answer(b"event: error\ndata: {}\n", streams=True), Dialect.ANTHROPIC),
+    ],
+)
+def test_what_the_client_understands_is_not_touched(given, dialect):
+    assert in_dialect(given, dialect) is given
+
+
+def test_a_failure_that_is_too_long_to_be_taken_whole_is_passed_on():
+    given = answer(LLAMAS, 500, streams=True)
+    assert in_dialect(given, Dialect.ANTHROPIC) is given
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        b"event: error\ndata: %s\n\n" % LLAMAS,
+        b"event: error\r\ndata: %s\r\n\r\n" % LLAMAS,
+        b"event:error\ndata:%s\n\n" % LLAMAS[len(b'{"error":') : -1],
+        b"data: %s\n\n" % LLAMAS,
+    ],
+)
+def test_a_stream_that_begins_with_foreign_words_gets_a_status(event):
+    found = in_dialect(answer(event, streams=True), Dialect.ANTHROPIC)
+    assert (found.status, found.streams) == (400, False)
+    assert said(found) == {"type": "error", "error": TOO_LONG}
 
 
 # -- streams
