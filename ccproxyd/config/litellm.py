@@ -32,6 +32,10 @@ _SECTIONS: Final = (
     "router_settings",
     "environment_variables",
 )
+_LITELLM_DEFAULTS: Final[Mapping[str, Any]] = {
+    # Its pings would pass for the provider's; the gateway has some of its own.
+    "anthropic_sse_ping_interval_seconds": 0,
+}
 _GENERAL_DEFAULTS: Final[Mapping[str, Any]] = {
     # Without it LiteLLM finishes, and pays for, the calls of clients that have gone.
     "cancel_on_disconnect": True,
@@ -218,6 +222,7 @@ def render(
     for section in ("litellm_settings", "general_settings", "router_settings"):
         rendered[section] = rendered.get(section) or {}
     rendered["model_list"] = [*_rendered_models(rendered), _selftest(selftest_name)]
+    rendered["litellm_settings"] = {**_LITELLM_DEFAULTS, **rendered["litellm_settings"]}
     rendered["litellm_settings"]["callbacks"] = _rendered_callbacks(rendered, config_dir)
     defaults = {**_GENERAL_DEFAULTS, **({} if management else _CLOSED_DEFAULTS)}
     rendered["general_settings"] = {**defaults, **rendered["general_settings"]}

@@ -197,7 +197,10 @@ def test_what_the_worker_needs_is_added(tmp_path: Path) -> None:
                 },
             },
         ],
-        "litellm_settings": {"callbacks": [OUR_HANDLER]},
+        "litellm_settings": {
+            "anthropic_sse_ping_interval_seconds": 0,
+            "callbacks": [OUR_HANDLER],
+        },
         "general_settings": {
             "cancel_on_disconnect": True,
             "disable_model_info_refresh": True,
@@ -219,7 +222,12 @@ def test_where_somebody_can_sign_in_nothing_is_said_of_proxies(tmp_path: Path) -
 def test_no_key_of_the_users_is_lost(tmp_path: Path) -> None:
     document = {
         "model_list": [{**entry(), "model_info": {"mode": "chat"}, "tpm": 5}],
-        "litellm_settings": {"drop_params": True, "callbacks": ["a.b"], "cache": None},
+        "litellm_settings": {
+            "drop_params": True,
+            "callbacks": ["a.b"],
+            "cache": None,
+            "anthropic_sse_ping_interval_seconds": 5,
+        },
         "general_settings": {"alerting": ["slack"], "cancel_on_disconnect": False},
         "router_settings": {"routing_strategy": "least-busy"},
         "environment_variables": {"A": "b"},
@@ -231,6 +239,7 @@ def test_no_key_of_the_users_is_lost(tmp_path: Path) -> None:
         "drop_params": True,
         "callbacks": ["a.b", OUR_HANDLER],
         "cache": None,
+        "anthropic_sse_ping_interval_seconds": 5,
     }
     assert found["general_settings"]["alerting"] == ["slack"]
     assert found["general_settings"]["cancel_on_disconnect"] is False

@@ -68,6 +68,17 @@ async def test_a_config_that_litellm_would_overlook_is_refused(doors, tmp_path):
             await doors.started(config).__aenter__()
 
 
+def test_litellms_pings_can_be_switched_off(litellm):
+    """By a setting of the rendered config, which would be taken whatever it is called."""
+    from litellm.proxy import common_request_processing as processing
+
+    stream = object()
+    assert litellm.anthropic_sse_ping_interval_seconds > 0
+    assert processing.wrap_sse_stream_with_keepalive_pings(stream, 0) is stream
+    said = inspect.getsource(processing)
+    assert "ping_interval_seconds=litellm.anthropic_sse_ping_interval_seconds" in said
+
+
 def test_what_workers_share_is_loaded_before_a_request(doors, litellm):
     doors.load_what_is_shared()
     assert "litellm.litellm_core_utils.default_encoding" in sys.modules

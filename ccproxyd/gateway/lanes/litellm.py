@@ -39,6 +39,7 @@ from ccproxyd.gateway.lanes.answers import (
     too_late,
 )
 from ccproxyd.gateway.lanes.connection import Connection, HungUpError, request_head
+from ccproxyd.gateway.lanes.pings import PING_SECONDS, with_pings
 from ccproxyd.gateway.lanes.upstream import Origin, UnreachableError, Upstream
 from ccproxyd.gateway.paths import Dialect
 from ccproxyd.gateway.pool import WAIT_SECONDS, Pool, Seat
@@ -53,6 +54,7 @@ DECISION_HEADER: Final = "x-ccproxy-decision"
 
 _HOST: Final = "worker"
 _BETAS: Final = "anthropic-beta"
+_MESSAGES: Final = "/v1/messages"
 _TIMEOUTS: Final = Timeouts()
 _OF_LITELLM: Final = b"x-litellm-"
 _HEAD_OF_A_STREAM: Final = [(b"content-type", b"text/event-stream; charset=utf-8")]
@@ -75,6 +77,8 @@ class Order:
     betas: tuple[str, ...] | None = None
     """What a swap made of the `anthropic-beta` of a count, on which LiteLLM runs no hook; None
     where it stays."""
+    ping_seconds: float = PING_SECONDS
+    """How long a message may pause before its client hears that it goes on."""
 
     @property
     def label(self) -> str:
@@ -151,6 +155,8 @@ class LiteLLMLane:
                 exchange.extra += header_pairs([("x-ccproxy-fallback", fallback)])
             answer = truthful(answer, incoming.headers, exchange.dialect)
             source = "the provider" if isinstance(answer.rest, BrokenOff) else "the worker"
+            if answer.streams and order.decision and exchange.path.endswith(_MESSAGES):
+                answer = with_pings(answer, exchange, order.ping_seconds)
             await pass_on(answer, exchange, report, source)
         finally:
             incoming.let_go()

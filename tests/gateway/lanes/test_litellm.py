@@ -2,12 +2,14 @@ import asyncio
 from contextlib import asynccontextmanager
 
 import pytest
+from attrs import evolve
 
 from ccproxyd.config.settings import Timeouts
 from ccproxyd.errors import ProxyError, UpstreamTimeout
 from ccproxyd.gateway.lanes import answers as answers_module
 from ccproxyd.gateway.lanes import litellm
 from ccproxyd.gateway.lanes.litellm import LiteLLMLane, Order
+from ccproxyd.gateway.lanes.pings import PING
 from ccproxyd.gateway.pool import Pool
 from ccproxyd.gateway.report import Report
 from ccproxyd.worker.verdict import Verdict, unseal
@@ -533,6 +535,51 @@ async def test_a_stream_that_falls_silent_is_ended(sockets):
         await left.comes()
     assert b"the answer stopped coming" in call.answer
     assert (call.complete, report.cut) == (False, True)
+
+
+async def test_a_message_that_pauses_is_accompanied_by_pings(sockets):
+    async def the_rest(caller):
+        await becomes(lambda: call.answer.endswith(PING))
+        await caller.write(chunk(EVENTS[1]) + b"0\r\n\r\n")
+
+    call = Call()
+    async with opened(sockets) as (lane, worker):
+        worker.default = begins(EVENTS[0], also=the_rest)
+        _, report = await lane.carry(call, evolve(ORDER, ping_seconds=0.01))
+    assert call.answer.replace(PING, b"") == b"".join(EVENTS)
+    assert (call.complete, report.usage.output_tokens) == (True, 7)
+
+
+async def test_pings_are_no_sign_of_life_of_the_provider(sockets):
+    order = evolve(ORDER, ping_seconds=0.01, timeouts=Timeouts(idle=0.1))
+    async with opened(sockets) as (lane, worker):
+        worker.default = begins(EVENTS[0], also=notes_leaving(Moment()))
+        call, report = await lane.carry(order=order)
+    assert PING in call.answer
+    assert b"the answer stopped coming" in call.answer
+    assert (call.complete, report.cut) == (False, True)
+
+
+async def test_before_the_first_event_there_is_none(sockets):
+    order = evolve(ORDER, ping_seconds=0.01, timeouts=Timeouts(first_byte=0.1))
+    async with opened(sockets) as (lane, worker):
+        worker.default = begins(also=notes_leaving(Moment()))
+        call = Call()
+        with pytest.raises(UpstreamTimeout):
+            await lane.carry(call, order)
+    assert (call.status, call.pieces) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("path", "decision"), [("/v1/chat/completions", DECISION), ("/anthropic/v1/messages", None)]
+)
+async def test_nor_in_what_is_no_message_or_only_relayed(sockets, path, decision):
+    order = Order(b"", decision, ping_seconds=0.01, timeouts=Timeouts(idle=0.1))
+    async with opened(sockets) as (lane, worker):
+        worker.default = begins(EVENTS[0], also=notes_leaving(Moment()))
+        call, _ = await lane.carry(Call(path=path), order)
+    assert b"the answer stopped coming" in call.answer
+    assert PING not in call.answer
 
 
 @pytest.mark.parametrize(
