@@ -55,7 +55,7 @@ from ccproxyd.gateway.plan import (
 from ccproxyd.gateway.pool import Pool
 from ccproxyd.gateway.probes import OPEN_PATHS, list_models, sign_of_life
 from ccproxyd.gateway.replies import error_reply, presentable
-from ccproxyd.gateway.report import CARRIED, CLIENT_GONE, FREE, Report, about
+from ccproxyd.gateway.report import CARRIED, FREE, Report, about
 from ccproxyd.gateway.table import Table
 from ccproxyd.gateway.websocket import WebSocketExchange
 from ccproxyd.routing import Decision, Request, TokenCounter, Toolsets, call_type_of
@@ -163,8 +163,7 @@ class App:
             report.status, report.error = report.status or error.code, type(error).__name__
             raise
         except ClientGoneError as error:
-            report.cut, report.status = True, report.status or CLIENT_GONE
-            report.error = type(error).__name__
+            report.left_by_client(type(error).__name__)
             raise
         except BaseException as error:
             report.cut, report.status = True, report.status or Unknown.code

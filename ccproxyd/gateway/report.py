@@ -69,6 +69,8 @@ class Report:
     first_byte: float | None = None
     status: int = 0
     cut: bool = False
+    told_all: bool = False
+    """The client has the last event of a stream, though perhaps not the transfer's end."""
     resent: int = 0
     retried: int = 0
     """How often LiteLLM tried again itself."""
@@ -102,6 +104,11 @@ class Report:
         """The first byte is about to go to the client."""
         self.status = status
         self.first_byte = perf_counter()
+
+    def left_by_client(self, error: str) -> None:
+        """OpenAI's library leaves as soon as it has the last event, and so has missed nothing."""
+        if not self.told_all:
+            self.cut, self.status, self.error = True, self.status or CLIENT_GONE, error
 
     @property
     def about(self) -> Mapping[str, Any]:

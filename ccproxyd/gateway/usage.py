@@ -34,6 +34,13 @@ _FAILURES: Final = (
 )
 """How the frame of a failure begins: Anthropic's, that of OpenAI's responses, and that of its chat,
 which has no names."""
+_DONE: Final = (b"data: [DONE]", b"data:[DONE]")
+_ENDS: Final = (
+    *(*_FAILURES, *_DONE),
+    *(b"event: message_stop", b"event:message_stop", b'data: {"type":"message_stop"'),
+    *(b"event: response.completed", b"event: response.incomplete"),
+)
+"""How the last frame begins; a client that leaves after it has everything."""
 _MAX_FRAME_BYTES: Final = 8 * 1024 * 1024
 _COUNTS: Final = frozenset(
     "input_tokens output_tokens prompt_tokens completion_tokens cache_read_input_tokens "
@@ -65,7 +72,8 @@ class StreamUsage:
     r"""Collects usage from the pieces of an SSE answer, however they are cut.
 
     Later figures replace earlier ones, silence does not. `has_failed` is true once the answer has
-    said that it failed, which is the last that it says. `on_lines` gets the lines, too.
+    said that it failed, which is the last that it says; `has_ended` once it has said its last word,
+    which it may do before the transfer ends. `on_lines` gets the lines, too.
 
     >>> stream = StreamUsage()
     >>> stream.feed(b'data: {"usage": {"input_to')
@@ -76,6 +84,7 @@ class StreamUsage:
 
     def __init__(self, on_lines: Callable[[list[bytes]], None] | None = None) -> None:
         self.has_failed = False
+        self._has_ended = False
         self._on_lines = on_lines
         self._figures: dict[str, Any] = {}
         self._rest = b""
@@ -85,14 +94,20 @@ class StreamUsage:
         """What is known so far."""
         return _usage(self._figures)
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the last frame is there, if perhaps not the end of its last line."""
+        return self._rest.startswith(_DONE) or (self._has_ended and not self._rest)
+
     def feed(self, piece: bytes) -> None:
         *lines, rest = (self._rest + piece).split(b"\n")
         self._rest = rest if len(rest) <= _MAX_FRAME_BYTES else b""
         for line in lines:
             if line.startswith(b"data:") and _MENTION in line:
                 self._figures.update(_figures_in(line[5:]))
-            elif line.startswith(_FAILURES):
-                self.has_failed = True
+            elif line.startswith(_ENDS):
+                self._has_ended = True
+                self.has_failed = self.has_failed or line.startswith(_FAILURES)
         if self._on_lines is not None:
             self._on_lines(lines)
 

@@ -952,6 +952,36 @@ async def test_a_client_that_leaves_is_left_by_the_worker_too(house, worker, beg
     assert house.logged == []
 
 
+@pytest.mark.parametrize("last", [b"data: [DONE]\n\n", b"event: message_stop\ndata: {}\n\n"])
+async def test_a_client_that_leaves_at_the_last_event_has_cut_nothing(house, worker, last):
+    """OpenAI's library does not wait for the end of the transfer."""
+    left = Moment()
+    usage = b'data: {"usage": {"output_tokens": 7}}\n\n'
+    worker.default = begins(usage, last, also=notes_leaving(left))
+    leaving = call()
+    task = asyncio.create_task(leaving.to(house.app))
+    await becomes(lambda: last in leaving.answer)
+    leaving.leave()
+    await left.comes()
+    await task
+    finished = house.finished()
+    assert (finished["status"], finished["failed"], finished["error"]) == (200, False, None)
+    assert finished["output_tokens"] == 7
+
+
+async def test_one_that_leaves_at_an_error_has_an_answer_that_failed(house, worker):
+    left = Moment()
+    last = b"event: error\ndata: {}\n\n"
+    worker.default = begins(b"data: 1\n\n", last, also=notes_leaving(left))
+    leaving = call()
+    task = asyncio.create_task(leaving.to(house.app))
+    await becomes(lambda: last in leaving.answer)
+    leaving.leave()
+    await left.comes()
+    await task
+    assert (house.finished()["failed"], house.finished()["error"]) == (True, "CutError")
+
+
 async def test_a_client_that_leaves_with_its_whole_answer_has_not_gone(house, worker):
     answer = await call().to(house.app)
     assert answer._over.is_set()

@@ -50,6 +50,16 @@ def test_whoever_stood_in_is_told_with_its_model():
     assert Report("r-1", fallback="cheap").finished_message()["fallback_model"] is None
 
 
+def test_a_client_that_leaves_has_cut_its_answer_unless_it_has_all_of_it():
+    report = Report("r-1", told_all=True)
+    report.answering(200)
+    report.left_by_client("ClientGoneError")
+    assert (report.failed, report.error) == (False, None)
+    report = Report("r-1")
+    report.left_by_client("ClientGoneError")
+    assert (report.failed, report.status, report.error) == (True, CLIENT_GONE, "ClientGoneError")
+
+
 def test_what_hooks_have_to_say_of_it_goes_along():
     assert Report("r-1", facts={"message_count": 3}).finished_message()["facts"] == {
         "message_count": 3

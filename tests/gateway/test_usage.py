@@ -218,3 +218,32 @@ def test_a_stream_that_says_that_it_failed_has_failed(said, failed):
     stream.feed(said[:7])
     stream.feed(said[7:])
     assert stream.has_failed is failed
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        b"data: [DONE]\n\n",
+        b"data: [DONE]",
+        b'event: message_stop\ndata: {"type":"message_stop"}\n\n',
+        b'data: {"type":"message_stop"}\n\n',
+        b'event: response.completed\ndata: {"response": {"usage": {}}}\n\n',
+        b"event: response.incomplete\ndata: {}\n\n",
+        b"event: response.failed\ndata: {}\n\n",
+        b"event: error\ndata: {}\n\n",
+    ],
+)
+def test_a_stream_that_has_said_its_last_word_has_ended(last):
+    stream = StreamUsage()
+    stream.feed(b'data: {"id": "c-1", "choices": []}\n\n')
+    assert not stream.has_ended
+    stream.feed(last[:7])
+    assert not stream.has_ended
+    stream.feed(last[7:])
+    assert stream.has_ended
+
+
+def test_but_not_in_the_midst_of_it():
+    stream = StreamUsage()
+    stream.feed(b'event: response.completed\ndata: {"half')
+    assert not stream.has_ended

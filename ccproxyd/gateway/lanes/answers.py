@@ -223,6 +223,7 @@ async def _stream(answer: Answer, exchange: Exchange, report: Report, source: st
     finally:
         report.usage = _told_or_estimated(reader.usage, report)
         report.cut = report.cut or reader.has_failed
+        report.told_all = reader.has_ended
 
 
 async def _relayed(
@@ -293,12 +294,17 @@ class _InPassing:
         self.catch_up()
         return self._reader.has_failed
 
+    @property
+    def has_ended(self) -> bool:
+        self.catch_up()
+        return self._reader.has_ended
+
 
 class _Unread:
     """Neither events nor JSON: of a long file each piece would be copied for nothing."""
 
     usage = NO_USAGE
-    has_failed = False
+    has_failed = has_ended = False
 
     def feed(self, piece: bytes) -> None:
         """Of no interest."""
@@ -307,7 +313,7 @@ class _Unread:
 class _JSONUsage:
     """The usage of an answer whose length nobody told, as far as it is not too long."""
 
-    has_failed = False
+    has_failed = has_ended = False
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
