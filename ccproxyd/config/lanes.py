@@ -43,7 +43,8 @@ _HARMLESS: Final[Mapping[str, frozenset[str]]] = {
     "litellm_settings": frozenset(
         "drop_params set_verbose json_logs callbacks request_timeout turn_off_message_logging "
         "suppress_debug_info telemetry redact_user_api_key_info ssl_verify cooldown_time "
-        "allowed_fails disable_aiohttp_trust_env aiohttp_trust_env".split()
+        "allowed_fails disable_aiohttp_trust_env aiohttp_trust_env "
+        "use_chat_completions_url_for_anthropic_messages".split()
     ).union(_FALLBACKS),
     "general_settings": frozenset(
         "master_key cancel_on_disconnect disable_model_info_refresh pass_through_endpoints "
@@ -63,6 +64,14 @@ _PARAMS: Final = frozenset(
 )
 _ANTHROPIC_BASES: Final = ("ANTHROPIC_API_BASE", "ANTHROPIC_BASE_URL")
 _OPENAI_BASES: Final = ("OPENAI_BASE_URL", "OPENAI_API_BASE")
+_OPENAI: Final = "https://api.openai.com/v1"
+_OPENAIS_OWN: Final = (
+    ".api.openai.com",
+    ".openai.azure.com",
+    ".openai.azure.us",
+    ".cognitiveservices.azure.com",
+    ".services.ai.azure.com",
+)
 _COMPATIBLE: Final = frozenset({"custom_openai", "hosted_vllm"})
 """Any server that speaks OpenAI's chat, wherever `api_base` says."""
 _CHAT_MODES: Final = (None, "chat")
@@ -230,7 +239,7 @@ def _address(deployment: Deployment, environ: Environ) -> tuple[str, str, str | 
         case "anthropic":
             return _anthropic(deployment, environ)
         case "openai":
-            return _openai(deployment, environ, "https://api.openai.com/v1")
+            return _openai(deployment, environ, _OPENAI)
         case provider if provider in _COMPATIBLE:
             return _openai(deployment, {}, None)
         case provider:
@@ -261,6 +270,20 @@ def is_anthropics_own(base: str) -> bool:
     """
     parts = urlsplit(base)
     return parts.scheme == "https" and parts.hostname == "api.anthropic.com"
+
+
+def openai_base(api_base: str | None, environ: Environ) -> str:
+    """Where LiteLLM would look for OpenAI."""
+    return api_base or _first(environ, _OPENAI_BASES) or _OPENAI
+
+
+def is_openais_own(base: str) -> bool:
+    """Whether an address is OpenAI's, or Microsoft's for the same models.
+
+    >>> is_openais_own("https://eu.api.openai.com/v1"), is_openais_own("http://127.0.0.1:8080/v1")
+    (True, False)
+    """
+    return f".{urlsplit(base).hostname}".endswith(_OPENAIS_OWN)
 
 
 def bare_model(model: str) -> str:

@@ -25,7 +25,9 @@ from fastapi import HTTPException
 from litellm import _logging, constants
 from litellm.integrations.custom_logger import CustomLogger
 from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
+from litellm.llms.anthropic.pass_through.adapters import handler as chats
 from litellm.llms.anthropic.pass_through.adapters import transformation as completions
+from litellm.llms.anthropic.pass_through.messages import handler as messages
 from litellm.llms.anthropic.pass_through.responses_adapters import handler as responses
 from litellm.proxy import proxy_server
 from litellm.proxy._types import LiteLLMRoutes
@@ -33,6 +35,7 @@ from litellm.types.llms.anthropic import AnthropicMessagesRequestOptionalParams
 from litellm.types.utils import CallTypes, all_litellm_params
 from starlette.routing import Match
 
+from ccproxyd.config.lanes import is_openais_own, openai_base
 from ccproxyd.worker import carried, environment
 from ccproxyd.worker.abandoned import ASGIApp
 
@@ -412,6 +415,54 @@ def ask_reasoners_alone_for_reasoning() -> None:
     refuses one that asks such a model to think, unless the config has `drop_params`.
     """
     responses._ADAPTER = _AskingReasoners()  # noqa: SLF001 - the one place for it
+
+
+class _RespondingOpenAI(responses.LiteLLMMessagesToResponsesAPIHandler):  # type: ignore[misc]
+    """LiteLLM's way of a message to `openai/`, by the API that the server behind it has."""
+
+    @staticmethod
+    def anthropic_messages_handler(**call: Any) -> Any:
+        if call.get("custom_llm_provider") == "openai" and _chats_alone(call):
+            return _ChattingAlone.anthropic_messages_handler(**call)
+        return super(_RespondingOpenAI, _RespondingOpenAI).anthropic_messages_handler(**call)
+
+
+class _ChattingAlone(chats.LiteLLMMessagesToCompletionTransformationHandler):  # type: ignore[misc]
+    """LiteLLM's way of a message to a chat, from which one that thinks would turn off."""
+
+    @staticmethod
+    def _route_openai_thinking_to_responses_api_if_needed(
+        completion_kwargs: dict[str, Any], **more: Any
+    ) -> None:
+        if not _chats_alone(completion_kwargs):
+            turn_off = super(
+                _ChattingAlone, _ChattingAlone
+            )._route_openai_thinking_to_responses_api_if_needed
+            turn_off(completion_kwargs, **more)
+
+
+def _chats_alone(call: Mapping[str, Any]) -> bool:
+    """Whether a deployment `openai/` has chat alone, as far as an address can tell.
+
+    The config's own word counts more: LiteLLM's setting, and a model `responses/NAME`.
+    """
+    if litellm.use_chat_completions_url_for_anthropic_messages is False:
+        return False
+    base = openai_base(call.get("api_base") or litellm.api_base, os.environ)
+    return "responses/" not in str(call.get("model")) and not is_openais_own(base)
+
+
+def chat_where_responses_are_not_openais() -> None:
+    """From now on a message to `openai/` goes to a chat, where the address is not OpenAI's own.
+
+    LiteLLM sends them all to `/v1/responses`. Small servers have none, and those that have one do
+    not say there that an answer was cut at its limit. To be said before the config is loaded: what
+    that has of LiteLLM's setting then is a yes or a no.
+    """
+    if not litellm.use_chat_completions_url_for_anthropic_messages:
+        litellm.use_chat_completions_url_for_anthropic_messages = None
+    messages.LiteLLMMessagesToResponsesAPIHandler = _RespondingOpenAI
+    chats.LiteLLMMessagesToCompletionTransformationHandler = _ChattingAlone
 
 
 def callbacks() -> tuple[Any, ...]:

@@ -108,6 +108,7 @@ async def _litellm(
     doors.keep_counts_whole(partial(outgoing.lent_to_a_count, environ=os.environ))
     doors.let_providers_begin()
     doors.ask_reasoners_alone_for_reasoning()
+    doors.chat_where_responses_are_not_openais()
     running = doors.started(order.config)
     with refusing("LiteLLM cannot start"):
         state = await running.__aenter__()

@@ -47,7 +47,9 @@ def setup_of_module() -> Setup:
             openai("compatible-gone", "hosted_vllm/mock-compatible", api_base=nowhere),
         ]
 
-    return Setup(rules=(), models=models)
+    # As of an address of OpenAI's own, where messages go to its responses.
+    responses = {"use_chat_completions_url_for_anthropic_messages": False}
+    return Setup(rules=(), models=models, litellm={"litellm_settings": responses})
 
 
 def ask(daemon: Daemon, path: str, model: str, text: str, **more: Any) -> httpx.Response:

@@ -253,6 +253,103 @@ def test_what_the_config_asks_for_is_asked_of_every_model(doors, monkeypatch):
     assert sent["include"] == ["file_search_call.results"]
 
 
+@pytest.fixture
+def way_of_messages(doors, litellm, monkeypatch):
+    """By which of LiteLLM's handlers a message goes to a deployment, as LiteLLM comes to it."""
+    flag = "use_chat_completions_url_for_anthropic_messages"
+    for name in ("OPENAI_BASE_URL", "OPENAI_API_BASE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(litellm, flag, False)
+    handlers = {
+        "responses": (doors.messages, "LiteLLMMessagesToResponsesAPIHandler"),
+        "chat": (doors.chats, "LiteLLMMessagesToCompletionTransformationHandler"),
+    }
+    for way, (module, name) in handlers.items():
+        handler = getattr(module, name)
+        monkeypatch.setattr(module, name, handler)
+        taken = staticmethod(lambda *, way=way, **call: way)
+        monkeypatch.setattr(handler, "anthropic_messages_handler", taken)
+    doors.chat_where_responses_are_not_openais()
+
+    def asked(model, base, configured=None, **more):
+        if configured is not None:
+            monkeypatch.setattr(litellm, flag, configured)
+        said = [{"role": "user", "content": "hi"}]
+        return doors.messages.anthropic_messages_handler(
+            9, said, model, api_base=base, api_key="none", **more
+        )
+
+    return asked
+
+
+LOCAL = "http://127.0.0.1:8080/v1"
+
+
+@pytest.mark.parametrize(
+    ("model", "base", "way"),
+    [
+        ("openai/local", LOCAL, "chat"),
+        ("openai/gpt-5", "https://gateway.example/v1", "chat"),
+        ("openai/responses/local", LOCAL, "responses"),
+        ("openai/gpt-5", None, "responses"),
+        ("openai/gpt-5", "https://api.openai.com/v1", "responses"),
+        ("openai/gpt-5", "https://mine.openai.azure.com/openai/v1", "responses"),
+        ("hosted_vllm/local", LOCAL, "chat"),
+    ],
+)
+def test_a_message_goes_to_responses_where_they_are_openais(way_of_messages, model, base, way):
+    assert way_of_messages(model, base) == way
+
+
+def test_an_address_in_the_environment_is_one_as_well(way_of_messages, monkeypatch):
+    monkeypatch.setenv("OPENAI_BASE_URL", LOCAL)
+    assert way_of_messages("openai/local", None) == "chat"
+
+
+@pytest.mark.parametrize(("configured", "way"), [(True, "chat"), (False, "responses")])
+@pytest.mark.parametrize("base", [LOCAL, "https://api.openai.com/v1"])
+def test_what_the_config_says_of_responses_counts_more(way_of_messages, base, configured, way):
+    assert way_of_messages("openai/gpt-5", base, configured) == way
+
+
+@pytest.mark.parametrize(
+    ("base", "model"), [(LOCAL, "local"), ("https://api.openai.com/v1", "openai/responses/local")]
+)
+@pytest.mark.usefixtures("way_of_messages")
+def test_a_message_that_thinks_stays_with_the_chat(doors, base, model):
+    handler = doors.chats.LiteLLMMessagesToCompletionTransformationHandler
+    sent, _ = handler._prepare_completion_kwargs(
+        max_tokens=9000,
+        messages=[{"role": "user", "content": "hi"}],
+        model="local",
+        thinking={"type": "enabled", "budget_tokens": 2000},
+        extra_kwargs={"custom_llm_provider": "openai", "api_base": base},
+    )
+    assert sent["model"] == model
+
+
+def test_an_answer_of_responses_that_is_cut_at_its_limit_says_so(doors):
+    cut = {
+        "id": "resp_1",
+        "created_at": 1,
+        "status": "incomplete",
+        "incomplete_details": {"reason": "max_output_tokens"},
+        "output": [],
+        "usage": {"input_tokens": 1, "output_tokens": 16, "total_tokens": 17},
+    }
+    response = doors.litellm.types.llms.openai.ResponsesAPIResponse(**cut)
+    told = doors.responses._ADAPTER.translate_response(response)
+    assert told["stop_reason"] == "max_tokens"
+
+
+async def test_so_does_a_stream_of_them(doors, ways):
+    response = SimpleNamespace(status="incomplete", output=[], usage=None)
+    end = SimpleNamespace(type="response.incomplete", response=response)
+    frames = await ways["responses"](events(SAID["responses"], end, then=StopAsyncIteration()))
+    told = b"".join([frame async for frame in frames])
+    assert b'"stop_reason": "max_tokens"' in told
+
+
 def test_callbacks_can_be_taken_out_of_every_list(doors, litellm):
     unwanted, wanted = doors.CustomLogger(), doors.CustomLogger()
     lists = [getattr(litellm, name) for name in doors._CALLBACK_LISTS]

@@ -317,6 +317,7 @@ def worker(provider, tmp_path_factory):
             deployment("falls-to-haiku", "openai/gpt-5", nowhere),
             deployment("falls-to-gpt", "anthropic/claude-opus-4-8", nowhere),
         ],
+        "litellm_settings": {"use_chat_completions_url_for_anthropic_messages": False},
         "router_settings": {
             "fallbacks": [{"falls-to-haiku": ["haiku"]}, {"falls-to-gpt": ["gpt"]}]
         },
