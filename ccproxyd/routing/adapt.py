@@ -333,6 +333,25 @@ def _is_blank(block: Any) -> bool:
     return _type_of(block) == "text" and not str(block.get("text", "")).strip()
 
 
+def _drop_blanks(body: Body, _family: Family) -> Body:
+    """Other providers put an empty text beside a call of a tool; a Claude refuses to read one."""
+    if not any(map(_has_blanks, _list(body.get("messages")))):
+        return body
+    return _each_of(body, "messages", _without_blanks)
+
+
+def _has_blanks(message: Any) -> bool:
+    return _role_of(message) == "assistant" and any(map(_is_blank, _blocks(message)))
+
+
+def _without_blanks(message: Any) -> Any:
+    """A message that says nothing else stays."""
+    if not _has_blanks(message):
+        return message
+    kept = [block for block in _blocks(message) if not _is_blank(block)]
+    return {**message, "content": kept} if kept else message
+
+
 def _text_block(text: str) -> Body:
     return {"type": "text", "text": text}
 
@@ -528,6 +547,7 @@ def _fit_speed(body: Body, family: Family) -> Body:
 _STEPS: Final[_Steps] = (
     ("max_tokens", _fit_max_tokens),
     ("signatures", _drop_thoughts),
+    ("empty_texts", _drop_blanks),
     ("system_messages", _fold_system_messages),
     ("tools", _fit_tools),
     ("thinking", _fit_thinking),

@@ -465,6 +465,24 @@ def chat_where_responses_are_not_openais() -> None:
     chats.LiteLLMMessagesToCompletionTransformationHandler = _ChattingAlone
 
 
+class _SayingSomething(completions.LiteLLMAnthropicMessagesAdapter):  # type: ignore[misc]
+    """LiteLLM's way from a whole chat completion to a message, without texts that are empty."""
+
+    def translate_openai_response_to_anthropic(self, *answer: Any, **more: Any) -> dict[str, Any]:
+        told: dict[str, Any] = super().translate_openai_response_to_anthropic(*answer, **more)
+        said = [one for one in told["content"] if one["type"] != "text" or one["text"]]
+        return {**told, "content": said or told["content"]}
+
+
+def leave_empty_texts_out() -> None:
+    """From now on a message that LiteLLM translates has no empty text beside a call of a tool.
+
+    Servers say that they say nothing as `content: ""`. A client sends the block back in its next
+    turn, and Anthropic refuses it there.
+    """
+    completions.LiteLLMAnthropicMessagesAdapter = _SayingSomething
+
+
 def callbacks() -> tuple[Any, ...]:
     """What LiteLLM calls before a request, in order."""
     return tuple(litellm.callbacks)

@@ -109,6 +109,7 @@ async def _litellm(
     doors.let_providers_begin()
     doors.ask_reasoners_alone_for_reasoning()
     doors.chat_where_responses_are_not_openais()
+    doors.leave_empty_texts_out()
     running = doors.started(order.config)
     with refusing("LiteLLM cannot start"):
         state = await running.__aenter__()

@@ -358,6 +358,27 @@ def test_a_swap_drops_all_thinking_of_the_past() -> None:
     assert all(messages[at] is body["messages"][at] for at in (0, 2, 3, 4, 6))
 
 
+EMPTY = {"type": "text", "text": ""}
+
+
+def test_a_swap_drops_the_empty_texts_of_models_that_were_translated() -> None:
+    body = asked(user(said(9)), assistant(EMPTY, call(1, "Bash")), user(result(1, 4)))
+    adapted = adapt(body, requested_model=OPUS, model="claude-opus-4-7")
+    assert adapted.changes == ("empty_texts",)
+    assert adapted.body["messages"][1] == assistant(call(1, "Bash"))
+    assert all(adapted.body["messages"][at] is body["messages"][at] for at in (0, 2))
+
+
+def test_a_turn_that_says_nothing_else_stays() -> None:
+    body = asked(user(said(9)), assistant(EMPTY), user(said(4)))
+    assert swapped(body, "claude-opus-4-7")["messages"] == body["messages"]
+
+
+def test_a_request_that_keeps_its_model_keeps_them() -> None:
+    body = asked(user(said(9)), assistant(EMPTY, call(1, "Bash")), user(result(1, 4)))
+    assert swapped(body, OPUS) is body
+
+
 @pytest.mark.parametrize("model", ["claude-haiku-4-5", "claude-opus-4-7", "claude-sonnet-5"])
 def test_a_turn_begins_with_the_one_before_also_when_adapted(model: str) -> None:
     turns = [unmarked(swapped(shape(name).body, model)["messages"]) for name in TOOL_LOOP]

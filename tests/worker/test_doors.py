@@ -350,6 +350,29 @@ async def test_so_does_a_stream_of_them(doors, ways):
     assert b'"stop_reason": "max_tokens"' in told
 
 
+BASH = {"id": "call_1", "type": "function", "function": {"name": "Bash", "arguments": "{}"}}
+
+
+@pytest.mark.parametrize(
+    ("said", "kinds"),
+    [
+        ({"content": "", "tool_calls": [BASH]}, ["tool_use"]),
+        ({"content": "I look.", "tool_calls": [BASH]}, ["text", "tool_use"]),
+        ({"content": "", "reasoning_content": "hm"}, ["thinking"]),
+        ({"content": ""}, ["text"]),
+    ],
+)
+def test_an_empty_text_beside_something_else_is_left_out(doors, litellm, monkeypatch, said, kinds):
+    name = "LiteLLMAnthropicMessagesAdapter"
+    monkeypatch.setattr(doors.completions, name, getattr(doors.completions, name))
+    doors.leave_empty_texts_out()
+    message = {"role": "assistant", **said}
+    usage = litellm.Usage(prompt_tokens=1, completion_tokens=1)
+    answer = litellm.ModelResponse(model="m", choices=[{"message": message}], usage=usage)
+    told = doors.chats.ANTHROPIC_ADAPTER.translate_completion_output_params(answer)
+    assert [one["type"] for one in told["content"]] == kinds
+
+
 def test_callbacks_can_be_taken_out_of_every_list(doors, litellm):
     unwanted, wanted = doors.CustomLogger(), doors.CustomLogger()
     lists = [getattr(litellm, name) for name in doors._CALLBACK_LISTS]
