@@ -57,6 +57,17 @@ class Deployment:
     info: Mapping[str, Any] = field(factory=dict, repr=False)
 
 
+def provider_of(deployment: Deployment) -> str | None:
+    """As LiteLLM finds it: said by name, by the model's prefix, or by a name that only one has."""
+    named = deployment.params.get("custom_llm_provider")
+    prefix, slash, _ = deployment.model.partition("/")
+    if named:
+        return str(named)
+    if slash:
+        return prefix
+    return "anthropic" if deployment.model.startswith("claude") else None
+
+
 def parse_deployments(
     entries: Sequence[Any], environ: Mapping[str, str], paths: Sequence[str]
 ) -> Iterator[Deployment]:

@@ -20,8 +20,9 @@ from urllib.parse import urlsplit
 from attrs import evolve, field, frozen
 
 from ccproxyd.config.callbacks import listed_callbacks, means_our_handler
-from ccproxyd.config.deployments import Deployment
+from ccproxyd.config.deployments import Deployment, provider_of
 from ccproxyd.config.environment import resolve
+from ccproxyd.config.litellm import WHOLE_ADDRESSES
 from ccproxyd.config.load import Loaded
 from ccproxyd.config.proxies import find_proxy
 
@@ -246,17 +247,6 @@ def _address(deployment: Deployment, environ: Environ) -> tuple[str, str, str | 
             raise _NeedsLiteLLMError(f"LiteLLM translates for {provider or deployment.model}")
 
 
-def provider_of(deployment: Deployment) -> str | None:
-    """As LiteLLM finds it: said by name, by the model's prefix, or by a name that only one has."""
-    named = deployment.params.get("custom_llm_provider")
-    prefix, slash, _ = deployment.model.partition("/")
-    if named:
-        return str(named)
-    if slash:
-        return prefix
-    return "anthropic" if deployment.model.startswith("claude") else None
-
-
 def anthropic_base(api_base: str | None, environ: Environ) -> str:
     """Where LiteLLM would look for Anthropic."""
     return api_base or _first(environ, _ANTHROPIC_BASES) or "https://api.anthropic.com"
@@ -318,7 +308,7 @@ def _anthropic(deployment: Deployment, environ: Environ) -> tuple[str, str, str 
     key = deployment.params.get("api_key") or environ.get("ANTHROPIC_API_KEY")
     if environ.get("ANTHROPIC_AUTH_TOKEN") and not key:
         raise _NeedsLiteLLMError("the environment has ANTHROPIC_AUTH_TOKEN")
-    complete = environ.get("LITELLM_ANTHROPIC_DISABLE_URL_SUFFIX", "").lower() == "true"
+    complete = environ.get(WHOLE_ADDRESSES, "").lower() == "true"
     url = base if complete else _with_end(base, "/v1/messages")
     return "anthropic", url, _text(key)
 

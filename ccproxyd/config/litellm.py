@@ -16,7 +16,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from ccproxyd.config.callbacks import OUR_HANDLER, listed_callbacks, means_our_handler
-from ccproxyd.config.deployments import Deployment, follow, parse_deployments
+from ccproxyd.config.deployments import Deployment, follow, parse_deployments, provider_of
 from ccproxyd.config.entries import RuleEntry
 from ccproxyd.config.environment import references, resolve
 from ccproxyd.config.fields import Fields, kind_of
@@ -25,6 +25,8 @@ from ccproxyd.routing.router import ModelRouter, RoutingTable, Target
 
 FILE: Final = "config.yaml"
 MASTER_KEY_NAME: Final = "LITELLM_MASTER_KEY"
+WHOLE_ADDRESSES: Final = "LITELLM_ANTHROPIC_DISABLE_URL_SUFFIX"
+"""With this in its environment LiteLLM puts nothing behind an address of Anthropic's protocol."""
 
 _SECTIONS: Final = (
     "litellm_settings",
@@ -85,13 +87,14 @@ class LiteLLMConfig:
         """
         _check_sections(document)
         database = _has_database(document)
+        deployments = tuple(_deployments(document, environ, origins))
         return cls(
-            deployments=tuple(_deployments(document, environ, origins)),
+            deployments=deployments,
             aliases=_aliases(document),
             master_key=_master_key(document, environ, required=database),
             database=database,
             callbacks=tuple(_texts(listed_callbacks(document))),
-            warnings=tuple(_warnings(document, environ)),
+            warnings=(*_warnings(document, environ), *_about_addresses(deployments, environ)),
         )
 
     def targets(self) -> tuple[Target, ...]:
@@ -195,6 +198,18 @@ def _warnings(document: Document, environ: Mapping[str, str]) -> Iterator[str]:
             "DATABASE_URL is in the environment, so LiteLLM connects to it; if it is meant for"
             f" LiteLLM, say so in {FILE}: general_settings.database_url"
         )
+
+
+def _about_addresses(
+    deployments: Iterable[Deployment], environ: Mapping[str, str]
+) -> Iterator[str]:
+    """LiteLLM and the direct lane put /v1/messages behind an address, also behind a /v1."""
+    if environ.get(WHOLE_ADDRESSES, "").lower() == "true":
+        return
+    for one in deployments:
+        is_wrong = str(one.api_base or "").rstrip("/").endswith("/v1")
+        if is_wrong and provider_of(one) == "anthropic":
+            yield f"{one.path}.litellm_params.api_base: anthropic/ takes an address without /v1"
 
 
 def _texts(values: Iterable[Any]) -> list[str]:

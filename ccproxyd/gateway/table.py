@@ -16,7 +16,7 @@ from typing import Any, Final
 from attrs import evolve, field, frozen
 
 from ccproxyd.channel import Message
-from ccproxyd.config.deployments import Deployment
+from ccproxyd.config.deployments import Deployment, provider_of
 from ccproxyd.config.importing import place_of
 from ccproxyd.config.imports import build_parts
 from ccproxyd.config.lanes import (
@@ -28,7 +28,6 @@ from ccproxyd.config.lanes import (
     lanes_of,
     needs_litellm,
     provider_environ,
-    provider_of,
 )
 from ccproxyd.config.load import Loaded
 from ccproxyd.config.settings import Settings

@@ -64,7 +64,8 @@ def fit(
         key: the client's own key, where the config lets it go along.
         patience: how many seconds it may take, where another deployment could answer.
     """
-    lent = _with_patience(_with_credential(call, key, environ), patience)
+    lent = _with_plain_address(_with_credential(call, key, environ), environ)
+    lent = _with_patience(lent, patience)
     return _with_message_fit(lent, requested) if is_message else lent
 
 
@@ -99,9 +100,22 @@ def _may_have_it(call: Call, environ: Mapping[str, str]) -> bool:
 def lent_to_a_count(deployment: Call, environ: Mapping[str, str]) -> dict[str, Any]:
     """The parameters of the deployment that is to count, with the credential if it may have it."""
     along = carried.current.get()
-    if along is None or along.credential is None or not _may_have_it(deployment, environ):
-        return dict(deployment)
-    return {**deployment, "api_key": along.credential}
+    plain = _with_plain_address(deployment, environ)
+    if along is None or along.credential is None or not _may_have_it(plain, environ):
+        return plain
+    return {**plain, "api_key": along.credential}
+
+
+# The address
+
+
+def _with_plain_address(call: Call, environ: Mapping[str, str]) -> dict[str, Any]:
+    """LiteLLM puts Anthropic's path behind an address as it is, and behind a slash another one."""
+    base = anthropic_base(call.get("api_base") or call.get("base_url"), environ)
+    if provider_of(call) != ANTHROPIC or not base.endswith("/"):
+        return dict(call)
+    others = {name: value for name, value in call.items() if name != "base_url"}
+    return {**others, "api_base": base.rstrip("/")}
 
 
 # The body

@@ -142,6 +142,20 @@ def test_a_key_vault_may_have_what_the_environment_has_not() -> None:
     assert parsed(document).warnings == ()
 
 
+@pytest.mark.parametrize("base", ["http://lan:8080/v1", "http://lan:8080/v1/"])
+def test_an_address_with_a_path_that_is_added_anyway_is_a_warning(base: str) -> None:
+    config = parsed({"model_list": [entry(model="openai/x", api_base=base), entry(api_base=base)]})
+    assert config.warnings == (
+        "config.yaml: model_list[1].litellm_params.api_base: anthropic/ takes an address without"
+        " /v1",
+    )
+
+
+def test_unless_addresses_are_taken_as_they_are() -> None:
+    document = {"model_list": [entry(api_base="http://lan:8080/v1")]}
+    assert parsed(document, LITELLM_ANTHROPIC_DISABLE_URL_SUFFIX="true").warnings == ()
+
+
 def test_a_config_without_models_is_a_warning() -> None:
     assert "model_list is empty" in parsed({"model_list": None}).warnings[0]
 

@@ -246,6 +246,28 @@ def test_a_credential_goes_to_anthropics_own_address_alone(
 
 
 @pytest.mark.parametrize(
+    ("given", "environ"),
+    [
+        ({"api_base": "http://lan:8080/"}, {}),
+        ({"api_base": None, "base_url": "http://lan:8080/"}, {}),
+        ({"api_base": None}, {"ANTHROPIC_BASE_URL": "http://lan:8080/"}),
+    ],
+)
+@pytest.mark.parametrize("is_message", [True, False], ids=["messages", "others"])
+def test_a_slash_at_the_end_of_an_address_is_none_before_the_path(
+    outgoing, fit, given, environ, is_message
+):
+    fitted = fit(a_call(**given), is_message=is_message, environ=environ)
+    counting = outgoing.lent_to_a_count({"model": "anthropic/x", **given}, environ)
+    for call in (fitted, counting):
+        assert (call["api_base"], "base_url" in call) == ("http://lan:8080", False)
+
+
+def test_other_providers_addresses_are_theirs(fit):
+    assert fit(a_call("openai/x", api_base="http://lan/v1/"))["api_base"] == "http://lan/v1/"
+
+
+@pytest.mark.parametrize(
     ("deployment", "environ", "goes"),
     [
         ({"model": "anthropic/claude-opus-4-8"}, {}, True),
