@@ -29,6 +29,7 @@ from litellm.llms.anthropic.pass_through.adapters import handler as chats
 from litellm.llms.anthropic.pass_through.adapters import transformation as completions
 from litellm.llms.anthropic.pass_through.messages import handler as messages
 from litellm.llms.anthropic.pass_through.responses_adapters import handler as responses
+from litellm.llms.openai import openai as openais
 from litellm.proxy import proxy_server
 from litellm.proxy._types import LiteLLMRoutes
 from litellm.types.llms.anthropic import AnthropicMessagesRequestOptionalParams
@@ -481,6 +482,35 @@ def leave_empty_texts_out() -> None:
     turn, and Anthropic refuses it there.
     """
     completions.LiteLLMAnthropicMessagesAdapter = _SayingSomething
+
+
+class _Lessened(dict[str, Any]):
+    """A request of which LiteLLM has dropped what its provider does not know."""
+
+
+_drop = openais.drop_params_from_unprocessable_entity_error
+
+
+def _drop_once(error: Exception, request: Mapping[str, Any]) -> dict[str, Any]:
+    """The request without what a 422 names.
+
+    Raises:
+        Exception: the 422, of a request that has nothing of it, or has been lessened before.
+    """
+    with suppress(AttributeError):  # a message that is JSON, but no object
+        less = _drop(error, request)
+        if len(less) < len(request) and not isinstance(request, _Lessened):
+            return _Lessened(less)
+    raise error
+
+
+def let_openais_refuse() -> None:
+    """From now on a 422 for a chat completion is a failure, also where the config drops parameters.
+
+    LiteLLM asks a second time then, without what the 422 names, or in the same words where it names
+    nothing; and where that is refused as well, it has no answer, and takes that for a success.
+    """
+    openais.drop_params_from_unprocessable_entity_error = _drop_once
 
 
 def callbacks() -> tuple[Any, ...]:

@@ -110,6 +110,7 @@ async def _litellm(
     doors.ask_reasoners_alone_for_reasoning()
     doors.chat_where_responses_are_not_openais()
     doors.leave_empty_texts_out()
+    doors.let_openais_refuse()
     running = doors.started(order.config)
     with refusing("LiteLLM cannot start"):
         state = await running.__aenter__()

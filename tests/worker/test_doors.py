@@ -5,6 +5,7 @@ deployment looks like) is in test_serve.py.
 """
 
 import inspect
+import json
 import logging
 import os
 import sys
@@ -371,6 +372,70 @@ def test_an_empty_text_beside_something_else_is_left_out(doors, litellm, monkeyp
     answer = litellm.ModelResponse(model="m", choices=[{"message": message}], usage=usage)
     told = doors.chats.ANTHROPIC_ADAPTER.translate_completion_output_params(answer)
     assert [one["type"] for one in told["content"]] == kinds
+
+
+@pytest.fixture
+def refusals(doors, litellm, monkeypatch):
+    """How LiteLLM takes a 422 of OpenAI's, where the config drops parameters."""
+    name = "drop_params_from_unprocessable_entity_error"
+    monkeypatch.setattr(doors.openais, name, getattr(doors.openais, name))
+    monkeypatch.setattr(litellm, "drop_params", True)
+    doors.let_openais_refuse()
+
+
+async def chatted(litellm, provider, directive, *, stream):
+    """A chat completion, or the exception that came of it."""
+    said = [{"role": "user", "content": f"@@status=422;{directive}@@"}]
+    try:
+        return await litellm.acompletion(
+            model="openai/m",
+            messages=said,
+            seed=1,
+            stream=stream,
+            api_base=f"{provider.url}/v1",
+            api_key="none",
+            max_retries=0,
+        )
+    except Exception as error:
+        return error
+
+
+def unknown(*fields):
+    """What a 422 says of them."""
+    return "message=" + json.dumps({"detail": [{"loc": ["body", name]} for name in fields]})
+
+
+each_manner = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+
+
+@pytest.mark.usefixtures("refusals")
+@each_manner
+@pytest.mark.parametrize("said", ["retry-after=7", 'message="some text"', unknown("nothing")])
+async def test_a_422_is_a_failure_where_nothing_can_be_dropped(litellm, said, stream):
+    async with MockProvider() as provider:
+        found = find(await chatted(litellm, provider, said, stream=stream))
+        assert (found.status, found.source) == (422, PROVIDER)
+        assert len(provider.requests) == 1
+
+
+@pytest.mark.usefixtures("refusals")
+@each_manner
+async def test_what_a_422_names_is_dropped_and_asked_again(litellm, stream):
+    async with MockProvider() as provider:
+        said = f"times=1;{unknown('seed')}"
+        answer = await chatted(litellm, provider, said, stream=stream)
+        assert not isinstance(answer, Exception)
+        first, second = provider.requests
+    assert first.fields.keys() - second.fields.keys() == {"seed"}
+
+
+@pytest.mark.usefixtures("refusals")
+@each_manner
+async def test_a_422_is_a_failure_when_it_comes_again(litellm, stream):
+    async with MockProvider() as provider:
+        found = find(await chatted(litellm, provider, unknown("seed"), stream=stream))
+        assert found.status == 422
+        assert len(provider.requests) == 2
 
 
 def test_callbacks_can_be_taken_out_of_every_list(doors, litellm):

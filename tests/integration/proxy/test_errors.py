@@ -349,6 +349,20 @@ def test_what_is_no_stream_and_breaks_has_a_status(
     check(ask(client, path, json=body, headers=KEY | lane), path, 502, "api_error", "ProxyError")
 
 
+@each_way
+def test_a_refusal_is_one_where_the_config_drops_parameters(
+    client: httpx.Client, daemon: Daemon, stream: bool
+) -> None:
+    """LiteLLM asks again without what a 422 names, and would make a success of the second one."""
+    path, text = "/v1/chat/completions", "hello @@status=422;retry-after=7;message=no such field@@"
+    body = said(text, path=path, model="gpt-4o", stream=stream)
+    answer = ask(client, path, json=body, headers=KEY | NEEDS_LITELLM)
+    assert (answer.status, answer.headers["retry-after"]) == (422, "7")
+    assert_failure(answer, Failure("openai", message="no such field"))
+    request_id = answer.headers["x-ccproxy-request-id"]
+    assert daemon.happened("ccproxy_post_api_call", request_id=request_id)["failed"] is True
+
+
 @each_lane
 @pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions"])
 def test_a_label_falls_back_when_its_stream_breaks_before_its_first_word(
