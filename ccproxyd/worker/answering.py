@@ -6,7 +6,8 @@ the provider said of rate limits and of the request's id LiteLLM puts behind a p
 where no client looks for it; here it gets its name back.
 
 A failure is held back until it is whole, and then told as `failures` knows it. Its header
-`x-ccproxy-failure` says to the gateway whose words these are.
+`x-ccproxy-failure` says to the gateway whose words these are. That an answer is a failure can show
+in its first bytes alone, while LiteLLM's status is 200.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ HEADER: Final = b"x-ccproxy-failure"
 RETRIES: Final = b"x-litellm-attempted-retries"
 """LiteLLM puts it on what succeeded alone; a failure gets it here."""
 
+_JSON: Final = (b"content-type", b"application/json")
 _OF_LITELLM: Final = b"x-litellm-"
 _OURS: Final = b"x-ccproxy-"
 """What a provider says by this name, it did not hear from us."""
@@ -42,6 +44,8 @@ class Answering:
         self._slot = slot
         self._routed = routed
         """What is only relayed is the provider's own, failures too."""
+        self._begun: Message | None = None
+        """The head of an answer that can turn out to be a failure."""
         self._failed: Message | None = None
         self._pieces: list[bytes] = []
 
@@ -51,6 +55,8 @@ class Answering:
             await self._start(message)
         elif self._failed is not None:
             await self._collect(self._failed, message)
+        elif self._begun is not None:
+            await self._begin(self._begun, message)
         else:
             message["body"] = failures.cleared(message.get("body", b""), self._slot)
             await self._send(message)
@@ -58,8 +64,18 @@ class Answering:
     async def _start(self, message: Message) -> None:
         if message["status"] >= 400 and self._routed:
             self._failed = message
+        elif self._routed and _JSON in message["headers"]:
+            self._begun = message
         else:
             await self._send({**message, "headers": list(shown(message["headers"]))})
+
+    async def _begin(self, started: Message, message: Message) -> None:
+        self._begun = None
+        if failures.is_no_success(message.get("body", b"")):
+            self._failed = started
+        else:
+            await self._send({**started, "headers": list(shown(started["headers"]))})
+        await self(message)
 
     async def _collect(self, started: Message, message: Message) -> None:
         self._pieces.append(message.get("body", b""))

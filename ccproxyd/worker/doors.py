@@ -37,6 +37,7 @@ from litellm.types.utils import CallTypes, all_litellm_params
 from starlette.routing import Match
 
 from ccproxyd.config.lanes import is_openais_own, openai_base
+from ccproxyd.errors import ProxyError, proxy_error
 from ccproxyd.worker import carried, environment
 from ccproxyd.worker.abandoned import ASGIApp
 
@@ -79,6 +80,7 @@ _CALLBACK_LISTS: Final = (
     "_async_failure_callback",
 )
 _WARMED: Final = "/v1/messages"
+_STATUS_OF_CODE: Final = {"rate_limit_exceeded": 429}
 _LOGGERS: Final = ("verbose_logger", "verbose_proxy_logger", "verbose_router_logger")
 
 __all__ = ["CustomLogger"]
@@ -384,8 +386,11 @@ def let_providers_begin() -> None:
     completions.AnthropicStreamWrapper = _CompletingFirst
 
 
-class _AskingReasoners(responses.LiteLLMAnthropicToResponsesAPIAdapter):  # type: ignore[misc]
-    """LiteLLM's way from a message to OpenAI's responses, which wants from a model what it has."""
+class _TrueResponses(responses.LiteLLMAnthropicToResponsesAPIAdapter):  # type: ignore[misc]
+    """LiteLLM's way from a message to OpenAI's responses and back.
+
+    It wants from a model what it has, and makes no empty message of a response that failed.
+    """
 
     def translate_request(
         self, anthropic_request: Mapping[str, Any], include_encrypted_reasoning: bool = True
@@ -396,6 +401,24 @@ class _AskingReasoners(responses.LiteLLMAnthropicToResponsesAPIAdapter):  # type
         if not may_reason:
             asked.pop("reasoning", None)
         return asked
+
+    def translate_response(self, response: Any) -> Any:
+        """
+        Raises:
+            ProxyError: it is no answer; a stream has an event for that.
+        """
+        if response.status == "failed":
+            raise _failure_of(response.error or {})
+        return super().translate_response(response)
+
+
+def _failure_of(error: Mapping[str, Any]) -> ProxyError:
+    """What a response says of its failure, with the status that its code would have had."""
+    code = str(error.get("code"))
+    is_refused = code.startswith("invalid_")
+    status = 400 if is_refused else _STATUS_OF_CODE.get(code, 502)
+    said = error.get("message")
+    return proxy_error(str(said or "the provider failed and gave no reason"), status)
 
 
 def _may_reason(model: str) -> bool:
@@ -408,14 +431,16 @@ def _may_reason(model: str) -> bool:
     return bool(found.get("supports_reasoning"))
 
 
-def ask_reasoners_alone_for_reasoning() -> None:
+def translate_responses_truly() -> None:
     """From now on a message that goes to a model which does not reason asks it for no reasoning.
+
+    And a response that failed is a failure: LiteLLM would make an empty message of it.
 
     LiteLLM asks every model of OpenAI's for its encrypted reasoning, to hand it back in the next
     turn, and OpenAI refuses the whole request where the model has none, as gpt-4o; LiteLLM itself
     refuses one that asks such a model to think, unless the config has `drop_params`.
     """
-    responses._ADAPTER = _AskingReasoners()  # noqa: SLF001 - the one place for it
+    responses._ADAPTER = _TrueResponses()  # noqa: SLF001 - the one place for it
 
 
 class _RespondingOpenAI(responses.LiteLLMMessagesToResponsesAPIHandler):  # type: ignore[misc]

@@ -11,7 +11,8 @@ LiteLLM's client loses what it has not handed on. LiteLLM makes a status of it, 
 that never answered; but clients act differently on a stream that is cut, so the two are told apart.
 
 LiteLLM's own refusals, and the errors that it writes into a stream, have no such chain. Of these
-only the words are cleared (`plain`).
+only the words are cleared (`plain`). Where a provider answers with 200 and nothing that LiteLLM can
+read, it quotes all that came, and may even take the 200 for the status of its own answer.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any, Final
 
@@ -52,7 +54,8 @@ _INCOMPLETE: Final = (
 aiohttp, whose exception LiteLLM may have lost from the chain, which can be a circle."""
 
 _CLASSES: Final = re.compile(
-    r"(litellm\.\w+: |[A-Z]\w*(Error|Exception|Timeout): |Timeout Error: |\w+(Exception|Error) - )+"
+    r"(litellm\.\w+: |[A-Z]\w*(Error|Exception|Timeout): |Timeout Error: "
+    r"|\w+(Exception|Error) -( |$))+"
 )
 _ADVICE: Final = re.compile(
     r"\. Handle with `litellm\.\w+`\.|\nLiteLLM: model group |\nmodel=\S+\. context_window_fall"
@@ -76,6 +79,19 @@ _STALLED: Final = (
 _BROKEN: Final = ("Response payload is not completed", "Server disconnected", "Connection error.")
 """What aiohttp says, and, where LiteLLM quotes them, other libraries. A text can be long, and quote
 a conversation: it is looked through once."""
+_NO_WORDS: Final = (
+    "<",
+    "{",
+    "Expecting value: line",
+    "Empty or invalid response from LLM endpoint",
+    "Unable to get json response",
+    "openai closed the responses stream before any terminal event",
+)
+"""How a text begins that LiteLLM has about an answer that it cannot read, or quotes from it."""
+_UNREADABLE: Final = "the provider's answer is none that LiteLLM can read"
+_NO_SUCCESS: Final = (b'{"type":"error"', b"null")
+_PRINTED: Final = re.compile(r"""b['"]|\{'|\(\d{3}, ['"]""")
+_PRINTED_ANSWER: Final = re.compile(r"""\(\d{3}, ['"]""")
 
 Headers = Collection[tuple[bytes, bytes]]
 
@@ -131,6 +147,8 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 def _failure(error: BaseException, *, streams: bool) -> Failure | None:
     if isinstance(error, httpx.HTTPStatusError) and error.response.status_code >= 400:
         return _told_by_provider(error.response)
+    if isinstance(error, ProxyError):  # from one of our doors; LiteLLM adds its advice even so
+        return ours(proxy_error(plain(error.message), error.code))
     if isinstance(error, httpx.TimeoutException):
         return ours(UpstreamTimeout(_NOT_IN_TIME))
     if isinstance(error, httpx.TransportError):
@@ -175,8 +193,21 @@ def ours(error: ProxyError, headers: Headers = ()) -> Failure:
     return Failure(error.code, (_JSON, *headers), body, OURS)
 
 
+def is_no_success(body: bytes) -> bool:
+    """Whether what LiteLLM answers with 200 says that it has failed, or nothing at all.
+
+    >>> is_no_success(b'{"type":"error","error":{}}'), is_no_success(b'{"type":"message"}')
+    (True, False)
+    """
+    return body.startswith(_NO_SUCCESS)
+
+
 def of_litellm(status: int, headers: Headers, body: bytes) -> Failure:
-    """A refusal of LiteLLM's own, or one whose origin it has lost."""
+    """A refusal of LiteLLM's own, or one whose origin it has lost.
+
+    Args:
+        status: less than 400 for a failure that LiteLLM takes for a success (`is_no_success`).
+    """
     said = message_in(_parsed(body)) or ""
     kept = [(name, value) for name, value in headers if name.lower() == b"retry-after"]
     if not kept and (found := _COOLING_DOWN.search(said)):
@@ -185,7 +216,16 @@ def of_litellm(status: int, headers: Headers, body: bytes) -> Failure:
         return ours(UpstreamTimeout(_NOT_IN_TIME))
     if _says(said, _BROKEN):
         return _unreached("APIConnectionError")
-    return ours(proxy_error(plain(said) or f"LiteLLM failed with {status}", status), kept)
+    return ours(_in_plain_words(status, said), kept)
+
+
+def _in_plain_words(status: int, said: str) -> ProxyError:
+    words = plain(said)
+    if status < 400 or (status == 500 and said):
+        is_told = words and not words.startswith(_NO_WORDS)
+        words = words if is_told else _UNREADABLE
+        status = status if is_told and status >= 400 else 502
+    return proxy_error(words or f"LiteLLM failed with {status}", status)
 
 
 def _says(said: str, words: tuple[str, ...]) -> bool:
@@ -207,24 +247,24 @@ def plain(text: str) -> str:
     """
     advice = _ADVICE.search(text)
     said = text[: advice.start()].rstrip("\n") if advice else text
-    if not said.startswith(_WRITTEN_BY_LITELLM):
+    if said.startswith(_WRITTEN_BY_LITELLM):
+        said = said[said.index("litellm.") :]
+        classes = _CLASSES.match(said)
+        said = said[classes.end() :] if classes else said
+    elif not _PRINTED_ANSWER.match(said):
         return said
-    said = said[said.index("litellm.") :]
-    classes = _CLASSES.match(said)
-    said = said[classes.end() :] if classes else said
-    return message_in(_parsed(_unquoted(said))) or said
+    return message_in(_unquoted(said)) or said
 
 
-def _unquoted(said: str) -> bytes:
-    """LiteLLM prints bytes as Python writes them."""
-    if said.startswith(("b'", 'b"')):
-        try:
+def _unquoted(said: str) -> Any:
+    """LiteLLM prints bytes, an object, or a status with a body, as Python writes them."""
+    value: Any = said
+    if _PRINTED.match(said):
+        with suppress(SyntaxError, ValueError, MemoryError, RecursionError):
             value = ast.literal_eval(said)
-        except (SyntaxError, ValueError, MemoryError, RecursionError):
-            return said.encode()
-        if isinstance(value, bytes):
-            return value
-    return said.encode()
+    value = value[-1] if isinstance(value, tuple) else value
+    value = value.encode() if isinstance(value, str) else value
+    return _parsed(value) if isinstance(value, bytes) else value
 
 
 def _parsed(body: bytes) -> Any:

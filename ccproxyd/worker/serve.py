@@ -107,7 +107,7 @@ async def _litellm(
     doors.keep_messages_whole()
     doors.keep_counts_whole(partial(outgoing.lent_to_a_count, environ=os.environ))
     doors.let_providers_begin()
-    doors.ask_reasoners_alone_for_reasoning()
+    doors.translate_responses_truly()
     doors.chat_where_responses_are_not_openais()
     doors.leave_empty_texts_out()
     doors.let_openais_refuse()

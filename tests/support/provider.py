@@ -27,6 +27,8 @@ requests at the same time do not disturb each other:
     size=N          a text of N characters, in pieces of 16 KB
     model=ID        the model that the answer names
     say=TEXT        the text of the answer
+    body=TEXT       this in place of any answer, with status 200
+    failed=CODE     a response (of OpenAI's newer API) that failed, with status 200
     number=N        the number in the ids of the answer, in place of the request's
     for=ID          all of this is meant for requests to this model alone
     input=N         input tokens, in place of a guess by the request's length
@@ -328,6 +330,8 @@ class MockProvider:
 
     async def _responses(self, exchange: Exchange) -> web.StreamResponse:
         answer = exchange.answer()
+        if exchange.script.has("failed"):
+            return await exchange.send(_failed_response(answer, exchange.script.options["failed"]))
         return await exchange.send(answers.response(answer), answers.response_frames(answer))
 
     async def _completions(self, exchange: Exchange) -> web.StreamResponse:
@@ -444,6 +448,8 @@ class Exchange:
             return self._hang_up(web.Response())
         if self.provider.fails(self.script):
             return self._failure()
+        if self.script.has("body"):
+            return web.Response(text=self.script.options["body"], content_type="application/json")
         if frames and self.recorded.stream:
             return await self._stream(frames)
         return await self._plain(orjson.dumps(body))
@@ -640,6 +646,11 @@ def _completion_frames(answer: Answer) -> Iterator[bytes]:
         choice = {"index": 0, "text": piece, "logprobs": None, "finish_reason": reason}
         yield answers.unnamed(whole | {"choices": [choice]})
     yield answers.DONE
+
+
+def _failed_response(answer: Answer, code: str) -> Body:
+    error = {"code": code, "message": f"mock: failed with {code}"}
+    return answers.response(answer) | {"status": "failed", "output": [], "error": error}
 
 
 def _anthropic_models(names: tuple[str, ...]) -> Body:

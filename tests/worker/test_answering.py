@@ -59,6 +59,37 @@ async def test_litellms_own_refusal_is_told_whole_as_ours():
     assert orjson.loads(pieces[0]) == {"error": error}
 
 
+JSON = (b"content-type", b"application/json")
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        (b'{"type":"error","error":{"type":"api_error","message":"litellm.APIError: no"}}', "no"),
+        (
+            b'{"type":"error","error":{"message":"litellm.APIError: OpenAIException - <html>"}}',
+            "the provider's answer is none that LiteLLM can read",
+        ),
+        (b"null", "the provider's answer is none that LiteLLM can read"),
+    ],
+)
+async def test_an_error_that_litellm_takes_for_a_success_is_a_failure(said, message):
+    status, headers, pieces = await sent(200, said, headers=[JSON, (b"x-a", b"1")])
+    assert (status, headers[b"x-ccproxy-failure"], b"x-a" in headers) == (502, b"ours", False)
+    assert orjson.loads(pieces[0])["error"]["message"] == message
+
+
+@pytest.mark.parametrize("said", [b'{"type":"message"}', b"[]", b""])
+async def test_a_success_is_one(said):
+    headers = [JSON, (b"x-litellm-key-spend", b"1")]
+    assert await sent(200, said, headers=headers) == (200, dict([JSON]), [said])
+    assert await sent(200, b"{", b"}", headers=headers) == (200, dict([JSON]), [b"{", b"}"])
+
+
+async def test_what_is_relayed_says_null_as_the_provider_did():
+    assert await sent(200, b"null", headers=[JSON], routed=False) == (200, dict([JSON]), [b"null"])
+
+
 async def test_what_is_relayed_stays_as_it_is():
     said = b'{"detail": "litellm.BadRequestError: of a provider"}'
     status, headers, pieces = await sent(404, said, slot=Slot(PROVIDERS), routed=False)

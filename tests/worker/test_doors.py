@@ -17,6 +17,7 @@ import httpx
 import pytest
 from starlette.routing import Match
 
+from ccproxyd.errors import ProxyError
 from ccproxyd.worker import carried, environment
 from ccproxyd.worker.carried import Carried
 from ccproxyd.worker.failures import CUT, OURS, PROVIDER, find
@@ -230,7 +231,7 @@ async def nothing():
 )
 def test_only_who_may_reason_is_asked_for_reasoning(doors, monkeypatch, model, asked):
     monkeypatch.setattr(doors.responses, "_ADAPTER", doors.responses._ADAPTER)
-    doors.ask_reasoners_alone_for_reasoning()
+    doors.translate_responses_truly()
     sent = doors.responses._build_responses_kwargs(
         max_tokens=9,
         messages=[{"role": "user", "content": "hi"}],
@@ -244,7 +245,7 @@ def test_only_who_may_reason_is_asked_for_reasoning(doors, monkeypatch, model, a
 
 def test_what_the_config_asks_for_is_asked_of_every_model(doors, monkeypatch):
     monkeypatch.setattr(doors.responses, "_ADAPTER", doors.responses._ADAPTER)
-    doors.ask_reasoners_alone_for_reasoning()
+    doors.translate_responses_truly()
     sent = doors.responses._build_responses_kwargs(
         max_tokens=9,
         messages=[{"role": "user", "content": "hi"}],
@@ -252,6 +253,29 @@ def test_what_the_config_asks_for_is_asked_of_every_model(doors, monkeypatch):
         extra_kwargs={"custom_llm_provider": "openai", "include": ["file_search_call.results"]},
     )
     assert sent["include"] == ["file_search_call.results"]
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        ({"code": "server_error", "message": "no"}, 502),
+        ({"code": "rate_limit_exceeded", "message": "no"}, 429),
+        ({"code": "invalid_prompt", "message": "no"}, 400),
+        (None, 502),
+    ],
+)
+def test_a_response_that_failed_is_no_empty_message(doors, litellm, monkeypatch, error, status):
+    monkeypatch.setattr(doors.responses, "_ADAPTER", doors.responses._ADAPTER)
+    doors.translate_responses_truly()
+    facts = {"id": "r", "created_at": 1, "model": "m", "output": []}
+    parsed = litellm.ResponsesAPIResponse
+    found = parsed(**facts, status="completed")
+    assert doors.responses._ADAPTER.translate_response(found)["type"] == "message"
+    failed = parsed(**facts, status="failed", error=error)
+    with pytest.raises(ProxyError) as refused:
+        doors.responses._ADAPTER.translate_response(failed)
+    assert refused.value.code == status
+    assert "_ADAPTER.translate_response(" in inspect.getsource(doors.responses)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import httpx
 import orjson
 import pytest
 
+from ccproxyd.errors import ProxyError
 from ccproxyd.worker import failures
 from ccproxyd.worker.failures import (
     CUT,
@@ -127,6 +128,13 @@ def test_an_answer_that_was_never_read_has_no_body():
     assert (found.status, found.body) == (500, b"")
 
 
+def test_a_door_of_ours_says_what_it_is():
+    error = ProxyError(f"the model failed{ADVICE}", code=429)
+    found = find(wrapped(error))
+    assert (found.status, found.source) == (429, OURS)
+    assert said_by(found)["message"] == "the model failed"
+
+
 def test_other_exceptions_say_nothing():
     assert find(wrapped(LookupError("x"))) is None
     assert find(refused(304)) is None
@@ -189,6 +197,21 @@ def test_a_connection_that_failed_is_no_internal_error(status, said, code):
     assert of_litellm(status, [], orjson.dumps({"error": {"message": said}})).status == code
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "litellm.APIError: APIError: OpenAIException - <html>login</html>",
+        'litellm.APIError: APIError: OpenAIException - {"id": ',
+        "litellm.APIError: APIError: OpenAIException - ",
+        "litellm.InternalServerError: OpenAIException - Expecting value: line 1 column 1 (char 0)",
+    ],
+)
+def test_an_answer_that_litellm_cannot_read_is_not_quoted(said):
+    found = of_litellm(500, [], orjson.dumps({"error": {"message": said}}))
+    assert (found.status, found.source) == (502, OURS)
+    assert said_by(found)["message"] == "the provider's answer is none that LiteLLM can read"
+
+
 # -- words
 
 ADVICE = "\n\nLiteLLM: model group 'think' failed with the error above. No fallback was attempted."
@@ -203,6 +226,9 @@ QUOTED = '{"error": {"message": "slow down", "type": "x"}}'
         f"litellm.RateLimitError: RateLimitError: OpenAIException - slow down{ADVICE}",
         f"litellm.RateLimitError: AnthropicException - {QUOTED}{ADVICE}",
         f"litellm.RateLimitError: AnthropicException - b'{QUOTED}'",
+        "litellm.APIError: AnthropicException - {'type': 'x', 'message': 'slow down'}",
+        f"litellm.APIError: MistralException - (429, '{QUOTED}')",
+        f"(429, '{QUOTED}')",
         "litellm.InternalServerError: AnthropicException - slow down. Handle with "
         "`litellm.InternalServerError`.",
         "litellm.ContextWindowExceededError: litellm.BadRequestError: AnthropicError - slow down\n"
@@ -214,8 +240,8 @@ def test_only_the_providers_words_are_left(text):
     assert plain(text) == "slow down"
 
 
-@pytest.mark.parametrize("text", ["b'not bytes", "b'a' + b'b'"])
-def test_what_only_looks_like_bytes_is_text(text):
+@pytest.mark.parametrize("text", ["b'not bytes", "b'a' + b'b'", "(429, 'no", "{'not an object"])
+def test_what_only_looks_printed_is_text(text):
     assert plain(f"litellm.APIError: {text}") == text
 
 

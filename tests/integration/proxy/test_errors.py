@@ -349,6 +349,33 @@ def test_what_is_no_stream_and_breaks_has_a_status(
     check(ask(client, path, json=body, headers=KEY | lane), path, 502, "api_error", "ProxyError")
 
 
+UNREADABLE: Final = "the provider's answer is none that LiteLLM can read"
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        ("body=<html>login</html>", UNREADABLE),
+        ('body={"id": ', UNREADABLE),
+        ("body=", UNREADABLE),
+        ('body={"object": "chat.completion", "choices": []}', UNREADABLE),
+        ("status=200;message=an error", "an error"),
+        ("failed=server_error", "mock: failed with server_error"),
+    ],
+)
+def test_a_200_that_is_no_answer_is_a_failure(
+    client: httpx.Client, daemon: Daemon, script: str, told: str
+) -> None:
+    """LiteLLM would hand the provider's 200 on, with an error in it, or make an empty message."""
+    path = "/v1/messages"
+    body = said(f"hello @@{script}@@", path=path, model="gpt-4o")
+    answer = ask(client, path, json=body, headers=KEY)
+    assert answer.status == 502, answer.body
+    assert_failure(answer, Failure("anthropic", "api_error", told))
+    request_id = answer.headers["x-ccproxy-request-id"]
+    assert daemon.happened("ccproxy_post_api_call", request_id=request_id)["failed"] is True
+
+
 @each_way
 def test_a_refusal_is_one_where_the_config_drops_parameters(
     client: httpx.Client, daemon: Daemon, stream: bool
