@@ -32,7 +32,7 @@ from ccproxyd.gateway.bodies import (
     parse_body,
     read_body,
 )
-from ccproxyd.gateway.budgets import check_unrouted, within_budget
+from ccproxyd.gateway.budgets import barred_from, check_unrouted, within_budget
 from ccproxyd.gateway.counts import answer_count
 from ccproxyd.gateway.estimates import IN_THREAD, estimate_for
 from ccproxyd.gateway.exchange import Exchange, Send, header_pairs
@@ -211,6 +211,7 @@ class App:
             decision,
             report.request_id,
             passage.notes,
+            barred_from(decision, self.gate, table.models),
         )
 
     def _passage(self, exchange: Exchange, table: Table, raw: bytes, report: Report) -> Passage:

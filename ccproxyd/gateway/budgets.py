@@ -47,6 +47,11 @@ def within_budget(
     return decision
 
 
+def barred_from(decision: Decision, gate: Gate, models: ModelRouter) -> tuple[str, ...]:
+    """The labels that may not answer in place of the one that was decided for."""
+    return gate.barred(decision.label, lambda label: names_of(label, models))
+
+
 def check_unrouted(gate: Gate) -> None:
     """Refuse what has no label, and can be given none, where a budget of everything is used up.
 

@@ -65,8 +65,14 @@ def plan_route(
     decision: Decision,
     request_id: str,
     notes: Mapping[str, Any] = _NO_NOTES,
+    barred: tuple[str, ...] = (),
 ) -> Plan:
-    """For a request whose route is decided; `notes` are what hooks have told each other."""
+    """For a request whose route is decided.
+
+    Args:
+        notes: what hooks have told each other.
+        barred: the labels that may not stand in for the decision's.
+    """
 
     counted = request if counts_tokens(exchange.path) else None
 
@@ -76,7 +82,7 @@ def plan_route(
             order = order_for(exchange, table, body, decision, request_id, notes)
             return evolve(order, betas=betas)
         body = _body_for_litellm(request, raw)
-        order = order_for(exchange, table, body, decision, request_id, notes)
+        order = order_for(exchange, table, body, decision, request_id, notes, barred)
         if not table.lane_of(decision.label).falls_back:
             return order
         return _with_time_to_fall_back(order, streams=request.stream)
@@ -110,11 +116,12 @@ def order_for(
     decision: Decision | None = None,
     request_id: str = "",
     notes: Mapping[str, Any] = _NO_NOTES,
+    barred: tuple[str, ...] = (),
 ) -> Order:
     """What LiteLLM is asked for."""
     return Order(
         body=body,
-        decision=_handed_over(decision, request_id, notes) if decision else None,
+        decision=_handed_over(decision, request_id, notes, barred) if decision else None,
         token=table.lent(decision.label, exchange.headers) if decision else None,
         client_keys=table.clients_belong_to_litellm,
         timeouts=table.settings.timeouts,
@@ -153,15 +160,17 @@ def _to_be_counted(
     return fitting, adapted.betas if "betas" in adapted.changes else None
 
 
-def _handed_over(decision: Decision, request_id: str, notes: Mapping[str, Any]) -> dict[str, Any]:
-    told = {
+def _handed_over(
+    decision: Decision, request_id: str, notes: Mapping[str, Any], barred: tuple[str, ...]
+) -> dict[str, Any]:
+    told: dict[str, Any] = {
         "label": decision.label,
         "request_id": request_id,
         "requested_model": decision.requested_model[:_LONGEST_NAME],
         "kept": decision.kept,
     }
-    metadata = for_litellm(notes)
-    return {**told, "metadata": metadata} if metadata else told
+    more = {"metadata": for_litellm(notes), "barred": barred}
+    return {**told, **{name: value for name, value in more.items() if value}}
 
 
 def _errand(

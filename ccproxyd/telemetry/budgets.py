@@ -286,6 +286,16 @@ class Gate:
             return Allowed()
         return RouteTo(other, concerned[0].reason) if movable else Rejected(concerned[0].reason)
 
+    def barred(self, label: str, names: Names = alone) -> tuple[str, ...]:
+        """The labels that may not stand in for this one: those with a used-up budget of their own.
+
+        Where that concerns this label as well, it is none of them: what is on its way goes on.
+        """
+        if not self.used_up or self.on_exceeded == WARN:
+            return ()
+        own = (one.budget.label for one in self.used_up if not one.concerns(names(label)))
+        return tuple(sorted({name for name in own if name is not None}))
+
     def _own_of(self, label: str, names: Names) -> UsedUp | None:
         """A used-up budget of a label's own, not the one of everything."""
         found = (one for one in self.used_up if one.budget.label is not None)

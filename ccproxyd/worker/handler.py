@@ -1,7 +1,9 @@
 """LiteLLM's callback: gives each request the model that was decided for it.
 
-It is called twice: before LiteLLM does anything with a request, to set the label, and again for
-each deployment that LiteLLM then tries, to make the request fit for that one (`outgoing`).
+It is called before LiteLLM does anything with a request, to set the label; before LiteLLM chooses
+among the deployments of a label, to leave none where that label has spent its budget and another
+one failed; and for each deployment that LiteLLM then tries, to make the request fit for that one
+(`outgoing`).
 
 Where the decision comes from is a `Policy`. In a worker it is the gateway's, which `intake` took
 off the request (`GatewayPolicy`); a request without one, such as the worker's own self-test before
@@ -104,6 +106,23 @@ class CCProxyHandler(CustomLogger):  # type: ignore[misc]
             self.applied = found.request_id
         return data
 
+    async def async_filter_deployments(
+        self,
+        model: str,
+        healthy_deployments: list[dict[str, Any]],
+        messages: Any,  # noqa: ARG002
+        request_kwargs: dict[str, Any] | None = None,
+        parent_otel_span: Any = None,  # noqa: ARG002
+    ) -> list[dict[str, Any]]:
+        """Leave none of a label that may not stand in for another; LiteLLM then goes on."""
+        found = verdict.current.get()
+        if found is None or not found.barred:
+            return healthy_deployments
+        asked = {model, *_groups(request_kwargs or {})}
+        if not found.barred.isdisjoint(asked):
+            return []
+        return [one for one in healthy_deployments if one.get("model_name") not in found.barred]
+
     async def async_pre_call_deployment_hook(
         self,
         kwargs: dict[str, Any],
@@ -191,6 +210,12 @@ def _is_applied(data: Mapping[str, Any]) -> bool:
 def _mark_of(data: Mapping[str, Any], name: str) -> str | None:
     found = (_section(data, section).get(name) for section in doors.METADATA)
     return next((mark for mark in found if isinstance(mark, _Applied)), None)
+
+
+def _groups(call: Mapping[str, Any]) -> Iterator[str]:
+    """The name that a call asks for, where the router has put an alias's in its place."""
+    groups = (_section(call, section).get("model_group") for section in doors.METADATA)
+    return (name for name in groups if isinstance(name, str))
 
 
 def _header_copies(data: Mapping[str, Any]) -> Iterator[dict[Any, Any]]:

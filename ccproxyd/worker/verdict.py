@@ -28,7 +28,7 @@ class Verdict:
 
     `requested_model` is what the client asked for, and wrote its request for. `metadata` is what
     hooks have noted for LiteLLM's callbacks. `api_key` is the client's own key for the provider,
-    where the config lets it go along.
+    where the config lets it go along. `barred` are the names that may not be fallen back to.
 
     The header also says whether the client got the model that it asked for (`kept`). That changes
     nothing here: even then the name may differ from what was sent, as `[1m]` is not part of it.
@@ -41,6 +41,7 @@ class Verdict:
     api_key: str | None = field(default=None, repr=False)
     patience: float | None = field(default=None, repr=False)
     """How many seconds one deployment gets, where another could answer in its place."""
+    barred: frozenset[str] = field(default=frozenset(), repr=False)
 
 
 current: ContextVar[Verdict | None] = ContextVar("ccproxyd_verdict", default=None)
@@ -84,6 +85,7 @@ def _parse(payload: str) -> Verdict | None:
             metadata=dict(fields.get("metadata") or {}),
             api_key=fields.get("api_key"),
             patience=fields.get("patience"),
+            barred=frozenset(fields.get("barred") or ()),
         )
     except (binascii.Error, orjson.JSONDecodeError, LookupError, TypeError, ValueError):
         return None

@@ -24,6 +24,7 @@ def models(url: str) -> list[dict[str, Any]]:
         openai_model("chat", url, "gpt-4o"),
         openai_model("spare", url, "gpt-4o-mini"),
         openai_model("broken", url, "gpt-5"),
+        openai_model("ailing", url, "gpt-5-mini"),
     ]
 
 
@@ -48,7 +49,8 @@ def direct(provider: RunningProvider) -> Iterator[Daemon]:
 def through_litellm(provider: RunningProvider) -> Iterator[Daemon]:
     """Nothing goes past LiteLLM, which tells the prices."""
     budgets = {"per_label": {"chat": LITTLE}, "on_exceeded": "reject"}
-    with on_either_lane(provider, budgets=budgets, fallbacks={"broken": "spare"}) as daemon:
+    fallbacks = {"broken": "spare", "ailing": ["chat", "spare"]}
+    with on_either_lane(provider, budgets=budgets, fallbacks=fallbacks) as daemon:
         yield daemon
 
 
@@ -149,3 +151,7 @@ def test_litellms_own_prices_use_a_budget_up_as_well(through_litellm: Daemon) ->
     assert refused.status_code == 403
     assert standing(through_litellm)["unpriced_requests"] == 0
     assert streamed(through_litellm, "spare").status_code == 200
+    ailing = streamed(through_litellm, "ailing", "hello @@status=500;for=gpt-5-mini@@")
+    assert ailing.headers["x-ccproxy-fallback"] == "spare", (
+        "the first one has nothing left to spend"
+    )

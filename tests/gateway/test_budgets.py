@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from ccproxyd.errors import ProxyError
-from ccproxyd.gateway.budgets import check_unrouted, within_budget
+from ccproxyd.gateway.budgets import barred_from, check_unrouted, within_budget
 from ccproxyd.routing import Decision, ModelRouter, Request, RoutingTable
 from ccproxyd.routing.router import Target
 from ccproxyd.telemetry.budgets import Gate
@@ -64,3 +64,9 @@ def test_what_has_no_label_is_refused_where_a_budget_of_everything_is_used_up(
 def test_otherwise_it_goes_on() -> None:
     for found in (Gate(), gate("warn", None), gate("reject", "think"), gate("route:cheap")):
         check_unrouted(found)
+
+
+def test_a_label_without_budget_stands_in_for_no_other() -> None:
+    assert barred_from(THINK, gate("reject", "cheap"), MODELS) == ("cheap",)
+    assert barred_from(THINK, gate("reject", "think"), MODELS) == ()
+    assert barred_from(THINK, gate("warn", "cheap"), MODELS) == ()

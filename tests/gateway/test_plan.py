@@ -106,6 +106,17 @@ def test_what_hooks_have_noted_goes_along_with_the_decision(table: Table) -> Non
     assert order.decision["metadata"] == notes
 
 
+def test_so_do_the_labels_that_may_not_stand_in(table: Table) -> None:
+    raw = orjson.dumps({"model": "gemini"})
+    request = Request(orjson.loads(raw))
+    decision = table.router.decide(request)
+    exchange = Call(body=raw).exchange()
+    barred = ("chat", "claude-*")
+    order = plan_route(exchange, table, request, raw, decision, "r", barred=barred).order()
+    assert order.decision is not None
+    assert order.decision["barred"] == barred
+
+
 @pytest.mark.parametrize(
     ("path", "sent"),
     [

@@ -340,6 +340,23 @@ def test_what_no_other_model_could_answer_is_refused_instead() -> None:
     assert isinstance(found.verdict("embed", movable=False), Rejected)
 
 
+@pytest.mark.parametrize("on_exceeded", ["reject", "route:cheap"])
+def test_a_label_above_its_budget_stands_in_for_no_other(on_exceeded: str) -> None:
+    limits = limited(on_exceeded, daily_usd=1.0, think=1.0, deep=1.0, cheap=9.0)
+    found = gate(limits, Spending(day={"think": Spent(NANO), "deep": Spent(NANO)}))
+    assert found.barred("cheap") == ("deep", "think")
+    assert found.barred("think") == ("deep",)
+    aliases = {"deep": ("deep", "think")}
+    assert found.barred("deep", lambda label: aliases.get(label, (label,))) == ()
+
+
+def test_below_its_budget_or_with_a_warning_it_may() -> None:
+    assert Gate().barred("cheap") == ()
+    spent = Spending(day={"think": Spent(NANO)})
+    assert gate(limited("warn", think=1.0), spent).barred("cheap") == ()
+    assert gate(limited("reject", think=2.0), spent).barred("cheap") == ()
+
+
 def test_the_message_is_the_same_as_long_as_the_same_budgets_are_used_up() -> None:
     limits = limited("reject", 10.0, think=5.0)
     messages = [

@@ -321,6 +321,41 @@ async def test_a_clients_own_key_goes_to_the_deployment_that_may_have_it(make):
         verdict.current.reset(token)
 
 
+async def left_of(handler, group, barred, names=("think", "claude-*"), **call):
+    """The names of the deployments that may be tried."""
+    deployments = [{"model_name": name} for name in names]
+    token = verdict.current.set(Verdict("cheap", "r-1", barred=frozenset(barred)))
+    try:
+        left = await handler.async_filter_deployments(group, deployments, None, call)
+    finally:
+        verdict.current.reset(token)
+    return [one["model_name"] for one in left]
+
+
+async def test_a_label_that_has_spent_its_budget_stands_in_for_none(make):
+    assert await left_of(make(), "think", {"think"}) == []
+    assert await left_of(make(), "claude-opus-4-8", {"claude-*"}) == ["think"]
+    assert await left_of(make(), "think", {"default"}) == ["think", "claude-*"]
+    assert await left_of(make(), "think", ()) == ["think", "claude-*"]
+
+
+@pytest.mark.parametrize("section", ["metadata", "litellm_metadata"])
+async def test_nor_does_an_alias_whose_own_budget_it_is(make, section):
+    """LiteLLM has its target's name by then."""
+    for group, left in (
+        ("deep", []),
+        ("other", ["think", "claude-*"]),
+        (None, ["think", "claude-*"]),
+    ):
+        call = {section: {"model_group": group}}
+        assert await left_of(make(), "think", {"deep"}, **call) == left
+
+
+async def test_without_a_gateway_every_deployment_may_be_tried(make):
+    found = await make().async_filter_deployments("think", [{"model_name": "think"}], None)
+    assert found == [{"model_name": "think"}]
+
+
 # -- what LiteLLM demands of a callback
 
 
@@ -328,6 +363,7 @@ async def test_a_clients_own_key_goes_to_the_deployment_that_may_have_it(make):
     "name",
     [
         "async_pre_call_hook",
+        "async_filter_deployments",
         "async_pre_call_deployment_hook",
         "async_log_success_event",
         "async_post_call_failure_hook",

@@ -37,7 +37,14 @@ def test_notes_and_a_key_come_along_and_are_not_shown():
     fields = {"label": "think", "request_id": "r-1", "metadata": {"a": 1}, "api_key": "sk-1"}
     found = unseal(sealed(orjson.dumps({**fields, "patience": 9})), "s3cret")
     assert (found.metadata, found.api_key, found.patience) == ({"a": 1}, "sk-1", 9)
+    assert found.barred == frozenset()
     assert "sk-1" not in repr(found)
+
+
+def test_it_says_which_labels_may_not_stand_in():
+    fields = {"label": "think", "request_id": "r-1", "barred": ["default", "claude-*"]}
+    found = unseal(sealed(orjson.dumps(fields)), "s3cret")
+    assert found.barred == {"default", "claude-*"}
 
 
 @pytest.mark.parametrize("secret", ["guessed", "s3cre", "s3crets", "é", ""])
