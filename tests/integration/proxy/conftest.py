@@ -26,21 +26,29 @@ def provider() -> Iterator[RunningProvider]:
 
 @pytest.fixture(scope="package")
 def daemon(provider: RunningProvider) -> Iterator[Daemon]:
-    """One whose key has been replaced since it started."""
     with running_daemon(setup(), provider.url) as running:
-        assert _opens(running, OLD_KEY)
-        running.edit("config.yaml", lambda text: text.replace(OLD_KEY, NEW_KEY))
-        running.ctl("reload")
+        replace_key(running)
         yield running
+
+
+def replace_key(daemon: Daemon) -> None:
+    """What was its key when it started is none any more."""
+    assert _opens(daemon, OLD_KEY)
+    daemon.edit("config.yaml", lambda text: text.replace(OLD_KEY, NEW_KEY))
+    daemon.ctl("reload")
 
 
 @pytest.fixture(scope="package")
 def client(daemon: Daemon) -> Iterator[httpx.Client]:
+    with client_of(daemon) as client:
+        yield client
+
+
+def client_of(daemon: Daemon) -> httpx.Client:
     """Without a key."""
     limits = httpx.Limits(max_connections=4 * AT_ONCE)
     url = f"http://127.0.0.1:{daemon.port}"
-    with httpx.Client(base_url=url, timeout=PATIENCE, limits=limits) as client:
-        yield client
+    return httpx.Client(base_url=url, timeout=PATIENCE, limits=limits)
 
 
 @frozen
@@ -53,14 +61,18 @@ class Played:
 
 @pytest.fixture(scope="package")
 def played(daemon: Daemon, client: httpx.Client, provider: RunningProvider) -> Played:
-    """What hangs comes last, while the gateway's patience is short."""
     before = len(provider.requests)
+    found = play(daemon, client)
+    return Played(found, tuple(provider.requests[before:]))
+
+
+def play(daemon: Daemon, client: httpx.Client) -> dict[Row, Answer]:
+    """What hangs comes last, while the gateway's patience is short."""
     hanging = [row for row in matrix() if row.failure == "timeout"]
     others = [row for row in matrix() if row.failure != "timeout"]
     found = ask_all(client, others, KEYS)
     with impatient(daemon):
-        found |= ask_all(client, hanging, KEYS)
-    return Played(found, tuple(provider.requests[before:]))
+        return found | ask_all(client, hanging, KEYS)
 
 
 @pytest.fixture(scope="package")

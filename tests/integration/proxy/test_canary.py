@@ -1,9 +1,11 @@
 """Nothing that comes with a request, or back, is left anywhere.
 
 A string that occurs nowhere else stands in prompts, answers, tool results, headers, queries, keys,
-in what a rule, a hook and a provider fail with, and in JSON that is none. After the whole matrix
-and what follows here it is looked for in the log, in all files of the daemon, in every answer of
-the control API, and in what the programs print.
+in names (of models, tools, headers, fields, files, sessions), in what a rule, a hook and a provider
+fail with, and in JSON that is none. After the whole matrix and what follows here it is looked for
+in the log, in all files of the daemon, in every answer of the control API, and in what the programs
+print. So it is in a daemon that was started to tell all that it can, with a LiteLLM that does too:
+`debug` takes effect at the start, so with a reload there would be nothing to find.
 """
 
 from __future__ import annotations
@@ -19,8 +21,8 @@ import pytest
 from attrs import evolve
 
 from ccproxyd.control.verbs import VERBS
-from tests.integration.proxy.answers import PATIENCE, Answer, ask, ask_all
-from tests.integration.proxy.conftest import KEYS
+from tests.integration.proxy.answers import PATIENCE, Answer, ask
+from tests.integration.proxy.conftest import client_of, play, replace_key
 from tests.integration.proxy.house import (
     NEW_KEY,
     OLD_KEY,
@@ -29,26 +31,65 @@ from tests.integration.proxy.house import (
     models,
     setup,
 )
-from tests.integration.proxy.rows import CANARY, LABELS, NEEDS_LITELLM, Row, matrix
-from tests.support.daemon import Daemon, message_body, short_directory, started
+from tests.integration.proxy.rows import CANARY, LABELS, NEEDS_LITELLM, SCHEMA, Row
+from tests.support.daemon import (
+    Daemon,
+    Setup,
+    message_body,
+    running_daemon,
+    short_directory,
+    started,
+)
 from tests.support.provider import RunningProvider
 
 LANES: Final[Mapping[str, dict[str, str]]] = {"direct": {}, "litellm": NEEDS_LITELLM}
 KEY: Final = {"x-api-key": NEW_KEY}
+NAMED: Final = {
+    f"x-{CANARY}": CANARY,
+    "cookie": CANARY,
+    "user-agent": CANARY,
+    "x-claude-code-session-id": CANARY,
+    "anthropic-beta": CANARY,
+}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _asked(answers: Mapping[Row, Answer], daemon: Daemon, client: httpx.Client) -> None:
-    """The matrix, and what is no row of it; and once more with `debug`."""
+TALKATIVE: Final = {"env": "LITELLM_LOG=DEBUG\n"}
+
+
+@pytest.fixture(scope="module")
+def usual(answers: Mapping[Row, Answer], daemon: Daemon, client: httpx.Client) -> Daemon:
+    """The package's own, after the matrix and what is no row of it."""
     assert answers
     ask_for_trouble(client)
-    usual = (daemon.config_dir / "ccproxy.yaml").read_text()
-    daemon.edit("ccproxy.yaml", lambda text: f"{text}  debug: true\n")
-    daemon.ctl("reload")
-    ask_all(client, [row for row in matrix() if row.failure != "timeout"], KEYS)
-    ask_for_trouble(client)
-    daemon.edit("ccproxy.yaml", lambda _: usual)
-    daemon.ctl("reload")
+    return daemon
+
+
+@pytest.fixture(scope="module")
+def detailed(provider: RunningProvider) -> Iterator[Daemon]:
+    """One that was started with `debug`, after the same."""
+    with running_daemon(talkative(), provider.url, "--debug") as running:
+        replace_key(running)
+        with client_of(running) as client:
+            play(running, client)
+            ask_for_trouble(client)
+        yield running
+
+
+@pytest.fixture(scope="module", params=["usual", "detailed"])
+def asked(request: pytest.FixtureRequest) -> Daemon:
+    found: Daemon = request.getfixturevalue(request.param)
+    return found
+
+
+def talkative() -> Setup:
+    usual = setup()
+    settings = {**usual.litellm["litellm_settings"], "set_verbose": True}
+    return evolve(
+        usual,
+        ours={**usual.ours, "debug": True},
+        litellm={**usual.litellm, "litellm_settings": settings},
+        files={**usual.files, **TALKATIVE},
+    )
 
 
 def turns() -> list[dict[str, Any]]:
@@ -66,16 +107,23 @@ def ask_for_trouble(client: httpx.Client) -> None:
     """Each kind of request that no row of the matrix is."""
     path = f"/v1/messages?{CANARY}=query"
     for lane in LANES.values():
-        headers = {**KEY, **lane, f"x-{CANARY}": CANARY, "cookie": CANARY, "user-agent": CANARY}
+        headers = {**KEY, **lane, **NAMED}
         for body in bodies():
             ask(client, path, json=body, headers=headers)
         ask(client, path, content=b'{"messages": ["' + CANARY.encode(), headers=headers)
         ask(client, path, content=f'["{CANARY}"]'.encode(), headers=headers)
     for unserved in (f"/v1/{CANARY}", f"/v1/files/{CANARY}", f"/v1/responses/{CANARY}"):
         ask(client, f"{unserved}?{CANARY}", json={CANARY: CANARY}, headers=KEY)
-    form = {"model": f"{CANARY}-model", "prompt": CANARY}
-    files = {"file": (f"{CANARY}.wav", CANARY.encode(), "audio/wav")}
-    ask(client, "/v1/audio/transcriptions", data=form, files=files, headers=KEY)
+    ask_with_files(client)
+
+
+def ask_with_files(client: httpx.Client) -> None:
+    """A file has a name and a type, and its part of the form a name."""
+    for model, field in (("ear", "file"), (f"{CANARY}-model", "file"), ("ear", f"{CANARY}-field")):
+        form = {"model": model, "prompt": CANARY, f"{CANARY}-text": CANARY}
+        files = {field: (f"{CANARY}.wav", CANARY.encode(), f"audio/{CANARY}")}
+        path = f"/v1/audio/transcriptions?{CANARY}={CANARY}"
+        ask(client, path, data=form, files=files, headers=KEY)
 
 
 def bodies() -> Iterator[dict[str, Any]]:
@@ -86,6 +134,10 @@ def bodies() -> Iterator[dict[str, Any]]:
     yield message_body(f"@@error=3@@ {CANARY}", stream=True)
     yield message_body(f"refused by a hook {CANARY}")
     yield message_body(metadata={"user_id": CANARY}, **{f"{CANARY}-field": CANARY})
+    session = orjson.dumps({"session_id": CANARY}).decode()
+    yield message_body(metadata={"user_id": session})
+    tool = {"name": f"{CANARY}-tool", "description": CANARY, "input_schema": SCHEMA}
+    yield message_body(tools=[tool], tool_choice={"type": "tool", "name": f"{CANARY}-tool"})
     yield {CANARY: CANARY}
 
 
@@ -96,16 +148,22 @@ def assert_clean(text: str | bytes, where: str) -> None:
     assert place < 0, f"{where}: {around!r}"
 
 
-def test_the_log_has_nothing_of_it(daemon: Daemon) -> None:
-    assert daemon.happened("cannot run a hook")["error"] == "ValueError"
-    assert daemon.happened("cannot evaluate a rule")["error"] == "ValueError"
-    assert len([one for one in daemon.records if one["event"] == "ccproxy_post_api_call"]) > 100
-    assert_clean("".join(daemon.text), "log")
+def test_the_log_has_nothing_of_it(asked: Daemon) -> None:
+    assert asked.happened("cannot run a hook")["error"] == "ValueError"
+    assert asked.happened("cannot evaluate a rule")["error"] == "ValueError"
+    assert len([one for one in asked.records if one["event"] == "ccproxy_post_api_call"]) > 50
+    assert_clean("".join(asked.text), "log")
+
+
+def test_a_daemon_that_was_started_with_debug_tells_more(usual: Daemon, detailed: Daemon) -> None:
+    assert "debug" not in {one["level"] for one in usual.records}
+    told = {one.get("lane") for one in detailed.records if one["level"] == "debug"}
+    assert told >= {"direct", "litellm"}
 
 
 @pytest.mark.parametrize("verb", [verb for verb in VERBS if verb.method == "GET"])
-def test_the_control_api_tells_nothing_of_it(daemon: Daemon, verb: Any) -> None:
-    transport = httpx.HTTPTransport(uds=str(daemon.socket))
+def test_the_control_api_tells_nothing_of_it(asked: Daemon, verb: Any) -> None:
+    transport = httpx.HTTPTransport(uds=str(asked.socket))
     with httpx.Client(transport=transport, timeout=PATIENCE) as control:
         answer = control.get(f"http://localhost{verb.path}")
     assert answer.status_code == 200
@@ -113,28 +171,28 @@ def test_the_control_api_tells_nothing_of_it(daemon: Daemon, verb: Any) -> None:
 
 
 @pytest.mark.parametrize("words", [("status",), ("stats",), ("routes",), ("check",)])
-def test_the_command_line_prints_nothing_of_it(daemon: Daemon, words: tuple[str, ...]) -> None:
-    done = daemon.ctl(*words, check=False)
+def test_the_command_line_prints_nothing_of_it(asked: Daemon, words: tuple[str, ...]) -> None:
+    done = asked.ctl(*words, check=False)
     assert_clean(done.stdout + done.stderr, " ".join(words))
 
 
 def test_explain_gives_back_what_it_was_asked_for_and_no_more(
-    daemon: Daemon, tmp_path: Path
+    asked: Daemon, tmp_path: Path
 ) -> None:
     file = tmp_path / "request.json"
     file.write_bytes(orjson.dumps(message_body(messages=turns())))
-    done = daemon.ctl("--json", "explain", str(file))
+    done = asked.ctl("--json", "explain", str(file))
     assert orjson.loads(done.stdout)["rules"][0]["detail"] == "raised ValueError"
     assert_clean(done.stdout + done.stderr, "explain")
 
 
-def test_no_file_has_anything_of_it(daemon: Daemon) -> None:
+def test_no_file_has_anything_of_it(asked: Daemon) -> None:
     """But the config; and what LiteLLM reads of it has the provider's key."""
-    files = [path for path in daemon.root.rglob("*") if path.is_file()]
-    ours = [path for path in files if not path.is_relative_to(daemon.config_dir)]
+    files = [path for path in asked.root.rglob("*") if path.is_file()]
+    ours = [path for path in files if not path.is_relative_to(asked.config_dir)]
     assert "usage.db" in {path.name for path in ours}
     for path in ours:
-        is_rendered = path.is_relative_to(daemon.root / "run")
+        is_rendered = path.is_relative_to(asked.root / "run")
         found = path.read_bytes()
         assert_clean(found.replace(PROVIDER_KEY.encode(), b"") if is_rendered else found, str(path))
 
