@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from attrs import evolve, field, frozen
 
 from ccproxyd.config.callbacks import listed_callbacks, means_our_handler
-from ccproxyd.config.deployments import Deployment, provider_of
+from ccproxyd.config.deployments import KEYS_OF_A_PROVIDER, Deployment, provider_of
 from ccproxyd.config.environment import resolve
 from ccproxyd.config.litellm import WHOLE_ADDRESSES
 from ccproxyd.config.load import Loaded
@@ -73,6 +73,13 @@ _OPENAIS_OWN: Final = (
     ".cognitiveservices.azure.com",
     ".services.ai.azure.com",
 )
+_KEYS: Final = {
+    "anthropic": ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"),
+    "openai": ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY"),
+    "custom_openai": ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY"),
+    "hosted_vllm": ("HOSTED_VLLM_API_KEY",),
+}
+"""Where LiteLLM looks for a key that a deployment does not have, wherever its address is."""
 _COMPATIBLE: Final = frozenset({"custom_openai", "hosted_vllm"})
 """Any server that speaks OpenAI's chat, wherever `api_base` says."""
 _CHAT_MODES: Final = (None, "chat")
@@ -84,7 +91,10 @@ Environ = Mapping[str, str]
 
 @frozen
 class Endpoint:
-    """A provider's address for one protocol. `key` is None where the client's own token goes."""
+    """A provider's address for one protocol.
+
+    `key` is None where the client's own token goes, and "" where nothing does.
+    """
 
     protocol: str
     """`anthropic` (messages) or `openai` (chat completions)."""
@@ -239,10 +249,8 @@ def _address(deployment: Deployment, environ: Environ) -> tuple[str, str, str | 
     match provider_of(deployment):
         case "anthropic":
             return _anthropic(deployment, environ)
-        case "openai":
-            return _openai(deployment, environ, _OPENAI)
-        case provider if provider in _COMPATIBLE:
-            return _openai(deployment, {}, None)
+        case provider if provider == "openai" or provider in _COMPATIBLE:
+            return _openai(deployment, environ)
         case provider:
             raise _NeedsLiteLLMError(f"LiteLLM translates for {provider or deployment.model}")
 
@@ -276,6 +284,23 @@ def is_openais_own(base: str) -> bool:
     return f".{urlsplit(base).hostname}".endswith(_OPENAIS_OWN)
 
 
+def needs_no_key(
+    provider: str | None, api_base: str | None, params: Mapping[str, Any], environ: Environ
+) -> bool:
+    """Whether a deployment is a server of one's own, and nobody has said a key for it.
+
+    >>> needs_no_key("openai", "http://127.0.0.1:8080/v1", {}, {})
+    True
+    """
+    if provider not in _KEYS or any(params.get(name) for name in KEYS_OF_A_PROVIDER):
+        return False
+    if provider == "anthropic":
+        is_own = is_anthropics_own(anthropic_base(api_base, environ))
+    else:
+        is_own = is_openais_own(openai_base(api_base, environ))
+    return not is_own and _first(environ, _KEYS[provider]) is None
+
+
 def bare_model(model: str) -> str:
     """The provider's own id.
 
@@ -305,24 +330,28 @@ def _is_price(name: str) -> bool:
 
 def _anthropic(deployment: Deployment, environ: Environ) -> tuple[str, str, str | None]:
     base = anthropic_base(deployment.api_base, environ)
-    key = deployment.params.get("api_key") or environ.get("ANTHROPIC_API_KEY")
-    if environ.get("ANTHROPIC_AUTH_TOKEN") and not key:
+    key = _text(deployment.params.get("api_key") or environ.get("ANTHROPIC_API_KEY"))
+    if needs_no_key(provider_of(deployment), deployment.api_base, deployment.params, environ):
+        key = ""
+    elif environ.get("ANTHROPIC_AUTH_TOKEN") and not key:
         raise _NeedsLiteLLMError("the environment has ANTHROPIC_AUTH_TOKEN")
     complete = environ.get(WHOLE_ADDRESSES, "").lower() == "true"
     url = base if complete else _with_end(base, "/v1/messages")
-    return "anthropic", url, _text(key)
+    return "anthropic", url, key
 
 
-def _openai(
-    deployment: Deployment, environ: Environ, usual: str | None
-) -> tuple[str, str, str | None]:
-    base = deployment.api_base or _first(environ, _OPENAI_BASES) or usual
-    key = _text(deployment.params.get("api_key") or environ.get("OPENAI_API_KEY"))
+def _openai(deployment: Deployment, environ: Environ) -> tuple[str, str, str | None]:
+    provider, params = provider_of(deployment), deployment.params
+    base = deployment.api_base
+    if provider == "openai":
+        base = openai_base(base, environ)
     if not base:
         raise _NeedsLiteLLMError(f"{deployment.path}.litellm_params has no api_base")
-    if not key:
+    inherited = environ.get("OPENAI_API_KEY") if provider == "openai" else None
+    key = _text(params.get("api_key") or inherited)
+    if not key and not needs_no_key(provider, base, params, environ):
         raise _NeedsLiteLLMError(f"{deployment.path}.litellm_params has no api_key")
-    return "openai", _with_end(base, "/chat/completions"), key
+    return "openai", _with_end(base, "/chat/completions"), key or ""
 
 
 def _with_end(base: str, end: str) -> str:

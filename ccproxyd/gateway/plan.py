@@ -184,7 +184,7 @@ def _errand(
     model = bare_model(decision.model)
     adapted = _adapted(request, endpoint, model)
     unchanged = adapted.body is request.body and request.requested_model == model
-    token = None if endpoint.key else table.lent(decision.label, request.headers)
+    token = None if endpoint.key is not None else table.lent(decision.label, request.headers)
     counts = counts_tokens(request.path)
     return Errand(
         endpoint=endpoint,

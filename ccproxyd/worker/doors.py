@@ -220,6 +220,12 @@ def message_fields() -> frozenset[str]:
     return _MESSAGE_FIELDS
 
 
+def has_key_for_all() -> bool:
+    """Whether LiteLLM has a key for deployments without one: of the config's, or in a vault."""
+    found = (litellm.api_key, litellm.openai_key, litellm.anthropic_key)
+    return any(found) or litellm.secret_manager_client is not None
+
+
 @frozen
 class Kept:
     """What LiteLLM would drop: fields of a body, and the query; and whether it may add `stream`."""

@@ -30,7 +30,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from ccproxyd.config.deployments import KEYS_OF_A_PROVIDER
-from ccproxyd.config.lanes import anthropic_base, is_anthropics_own
+from ccproxyd.config.lanes import anthropic_base, is_anthropics_own, needs_no_key
 from ccproxyd.routing import Request
 from ccproxyd.routing.adapt import Adapted, adapt, strip_for_others
 from ccproxyd.routing.families import takes_anthropics
@@ -38,6 +38,7 @@ from ccproxyd.worker import carried, doors
 from ccproxyd.worker.doors import Kept
 
 ANTHROPIC: Final = "anthropic"
+NO_KEY: Final = "none"
 _CACHING_BY_KEY: Final = ("azure", "openai")
 
 _BETAS: Final = "anthropic-beta"
@@ -64,7 +65,7 @@ def fit(
         key: the client's own key, where the config lets it go along.
         patience: how many seconds it may take, where another deployment could answer.
     """
-    lent = _with_plain_address(_with_credential(call, key, environ), environ)
+    lent = _reachable(_with_credential(call, key, environ), environ)
     lent = _with_patience(lent, patience)
     return _with_message_fit(lent, requested) if is_message else lent
 
@@ -100,13 +101,17 @@ def _may_have_it(call: Call, environ: Mapping[str, str]) -> bool:
 def lent_to_a_count(deployment: Call, environ: Mapping[str, str]) -> dict[str, Any]:
     """The parameters of the deployment that is to count, with the credential if it may have it."""
     along = carried.current.get()
-    plain = _with_plain_address(deployment, environ)
-    if along is None or along.credential is None or not _may_have_it(plain, environ):
-        return plain
-    return {**plain, "api_key": along.credential}
+    reachable = _reachable(deployment, environ)
+    if along is None or along.credential is None or not _may_have_it(reachable, environ):
+        return reachable
+    return {**reachable, "api_key": along.credential}
 
 
-# The address
+# The server
+
+
+def _reachable(call: Call, environ: Mapping[str, str]) -> dict[str, Any]:
+    return _with_some_key(_with_plain_address(call, environ), environ)
 
 
 def _with_plain_address(call: Call, environ: Mapping[str, str]) -> dict[str, Any]:
@@ -116,6 +121,15 @@ def _with_plain_address(call: Call, environ: Mapping[str, str]) -> dict[str, Any
         return dict(call)
     others = {name: value for name, value in call.items() if name != "base_url"}
     return {**others, "api_base": base.rstrip("/")}
+
+
+def _with_some_key(call: dict[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
+    """LiteLLM asks no server without a key, also none that wants none."""
+    base = call.get("api_base") or call.get("base_url")
+    said = call.get("extra_headers") or doors.has_key_for_all()
+    if said or not needs_no_key(provider_of(call), base, call, environ):
+        return call
+    return {**call, "api_key": NO_KEY}
 
 
 # The body

@@ -126,6 +126,41 @@ def test_a_key_may_be_looked_up_and_is_never_shown() -> None:
     assert "sk-secret" not in repr(found)
 
 
+LAN = {"api_base": "http://lan:8080/v1"}
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"model": "anthropic/x", "api_base": "http://lan:8080"},
+        {"model": "openai/x", **LAN},
+        {"model": "hosted_vllm/x", **LAN},
+        {"model": "custom_openai/x", **LAN},
+    ],
+)
+def test_a_server_of_ones_own_needs_no_key(params: Any) -> None:
+    assert endpoint(entry(**params)).key == ""
+    assert endpoint(entry(**params, api_key="k")).key == "k"
+
+
+@pytest.mark.parametrize(
+    ("params", "environ"),
+    [
+        ({"model": "openai/x", **LAN}, {"OPENAI_ADMIN_KEY": "sk"}),
+        ({"model": "hosted_vllm/x", **LAN}, {"HOSTED_VLLM_API_KEY": "sk"}),
+        ({"model": "custom_openai/x", **LAN}, {"OPENAI_API_KEY": "sk"}),
+    ],
+)
+def test_where_litellm_knows_a_key_it_is_litellms_to_send(params: Any, environ: Any) -> None:
+    found = lane(entry(**params), environ=environ)
+    assert found.reason == "config.yaml: model_list[0].litellm_params has no api_key"
+
+
+def test_a_key_of_the_environment_goes_where_litellm_sends_it() -> None:
+    found = endpoint(entry(model="openai/x", **LAN), environ={"OPENAI_API_KEY": "sk"})
+    assert found.key == "sk"
+
+
 def test_without_any_key_the_clients_own_token_may_serve() -> None:
     assert endpoint(entry(model="anthropic/claude-sonnet-5")).key is None
 

@@ -545,6 +545,15 @@ def test_the_fields_of_a_request_are_known(doors):
     assert not doors.message_fields() & doors.own_fields() - {"metadata"}
 
 
+@pytest.mark.parametrize(
+    "name", ["api_key", "openai_key", "anthropic_key", "secret_manager_client"]
+)
+def test_a_key_for_all_deployments_is_known(doors, litellm, monkeypatch, name):
+    assert not doors.has_key_for_all()
+    monkeypatch.setattr(litellm, name, "sk-for-all")
+    assert doors.has_key_for_all()
+
+
 ADDED = "structured-outputs-2025-11-13"
 """What LiteLLM adds to a request for a format."""
 

@@ -263,6 +263,40 @@ def test_a_slash_at_the_end_of_an_address_is_none_before_the_path(
         assert (call["api_base"], "base_url" in call) == ("http://lan:8080", False)
 
 
+KEYLESS = [("openai/x", "http://lan/v1"), ("anthropic/x", "http://lan")]
+
+
+@pytest.mark.parametrize(("model", "base"), KEYLESS)
+@pytest.mark.parametrize("is_message", [True, False], ids=["messages", "others"])
+def test_a_server_of_ones_own_is_asked_without_a_key_that_is_one(
+    outgoing, fit, model, base, is_message
+):
+    assert fit(a_call(model, api_base=base), is_message=is_message)["api_key"] == "none"
+    assert outgoing.lent_to_a_count({"model": model, "api_base": base}, {})["api_key"] == "none"
+
+
+@pytest.mark.parametrize(
+    ("model", "more", "environ"),
+    [
+        ("openai/x", {"api_base": None}, {}),
+        ("openai/x", {"api_base": "https://api.openai.com/v1"}, {}),
+        ("openai/x", {}, {"OPENAI_API_KEY": "sk"}),
+        ("openai/x", {"litellm_credential_name": "mine"}, {}),
+        ("anthropic/x", {"api_base": None}, {}),
+        ("anthropic/x", {}, {"ANTHROPIC_AUTH_TOKEN": "sk"}),
+        ("anthropic/x", {"extra_headers": {"authorization": "Bearer mine"}}, {}),
+        ("gemini/x", {}, {}),
+    ],
+)
+def test_who_may_have_a_key_by_other_ways_is_left_alone(fit, model, more, environ):
+    assert "api_key" not in fit(a_call(model, **more), environ=environ)
+
+
+def test_so_is_who_has_one_for_all(outgoing, fit, monkeypatch):
+    monkeypatch.setattr(outgoing.doors.litellm, "api_key", "sk-for-all")
+    assert "api_key" not in fit(a_call("openai/x"))
+
+
 def test_other_providers_addresses_are_theirs(fit):
     assert fit(a_call("openai/x", api_base="http://lan/v1/"))["api_base"] == "http://lan/v1/"
 
@@ -286,7 +320,8 @@ def test_a_credential_goes_along_with_a_count_as_with_a_message(
         lent = outgoing.lent_to_a_count(deployment, environ)
     finally:
         carried.current.reset(token)
-    assert lent == ({**deployment, "api_key": KEY} if goes else deployment)
+    assert (lent.get("api_key") == KEY) is goes
+    assert deployment.items() <= lent.items()
 
 
 @pytest.mark.parametrize("along", [None, Carried()])

@@ -255,7 +255,7 @@ def headers_for(exchange: Exchange, errand: Errand) -> Pairs:
     kept = [pair for pair in exchange.header_pairs if passes(pair[0])]
     return [
         *_with_betas(kept, errand.betas),
-        _credential(errand),
+        *_credential(errand),
         *_version(exchange, errand),
         (b"accept-encoding", b"identity"),
     ]
@@ -285,15 +285,18 @@ def _with_betas(headers: Pairs, betas: tuple[str, ...] | None) -> Iterable[tuple
     return [*others, *header_pairs([("anthropic-beta", ",".join(betas))])] if betas else others
 
 
-def _credential(errand: Errand) -> tuple[bytes, bytes]:
-    """
+def _credential(errand: Errand) -> Pairs:
+    """None for a server that nobody has a key for.
+
     Raises:
         ValueError: the key is none that can stand in a header.
     """
     key = errand.endpoint.key if errand.token is None else errand.token
-    if not _is_anthropic(errand) or (key or "").startswith(SUBSCRIPTION_TOKEN):
-        return b"authorization", f"Bearer {key}".encode("latin-1")
-    return b"x-api-key", (key or "").encode("latin-1")
+    if not key:
+        return []
+    if not _is_anthropic(errand) or key.startswith(SUBSCRIPTION_TOKEN):
+        return [(b"authorization", f"Bearer {key}".encode("latin-1"))]
+    return [(b"x-api-key", key.encode("latin-1"))]
 
 
 def _version(exchange: Exchange, errand: Errand) -> Pairs:

@@ -624,6 +624,23 @@ async def test_so_does_a_lent_key(tmp_path, monkeypatch):
         assert key not in house.told()
 
 
+@pytest.mark.parametrize("label", ["default", "chat"])
+async def test_a_server_that_nobody_has_a_key_for_is_sent_none(tmp_path, monkeypatch, label):
+    for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "OPENAI_API_KEY", "OPENAI_ADMIN_KEY"):
+        monkeypatch.delenv(name, raising=False)
+
+    def keyless(url):
+        return models(url).replace("api_key: sk-ant, ", "").replace("api_key: sk-oai, ", "")
+
+    paths = {"default": "/v1/messages", "chat": "/v1/chat/completions"}
+    headers = {"authorization": f"Bearer {TOKEN}", "x-litellm-api-key": KEY}
+    async with opened(tmp_path, litellm=keyless) as (house, provider):
+        answer = await asked(house.app, asking(label), path=paths[label], headers=headers)
+        assert (answer.status, answer.header("x-ccproxy-lane")) == (200, "direct")
+        [seen] = provider.requests
+        assert not {"x-api-key", "authorization"} & seen.headers.keys()
+
+
 async def test_what_is_explained_is_what_is_done(tmp_path):
     async with opened(tmp_path) as (house, _provider):
         body = orjson.loads(asking("default"))
