@@ -152,7 +152,7 @@ def _failure(error: BaseException, *, streams: bool) -> Failure | None:
     if isinstance(error, httpx.TimeoutException):
         return ours(UpstreamTimeout(_NOT_IN_TIME))
     if isinstance(error, httpx.TransportError):
-        unreached = _unreached(_kind(error))
+        unreached = _unreached(_kind(error), _place(error))
         return attrs.evolve(unreached, source=CUT) if streams and _had_begun(error) else unreached
     return None
 
@@ -162,6 +162,13 @@ def _kind(error: httpx.TransportError) -> str:
     cause = error.__cause__
     is_below = cause is not None and not type(cause).__module__.startswith("litellm")
     return type(cause if is_below else error).__name__
+
+
+def _place(error: httpx.TransportError) -> str:
+    """The host and the port that were asked, "" where the exception does not know."""
+    with suppress(RuntimeError):
+        return error.request.url.netloc.decode("ascii")
+    return ""
 
 
 def _had_begun(error: httpx.TransportError) -> bool:
@@ -183,8 +190,9 @@ def _told_by_provider(response: httpx.Response) -> Failure:
     return Failure(response.status_code, headers, body, PROVIDER)
 
 
-def _unreached(kind: str) -> Failure:
-    return ours(ProxyError(f"the provider cannot be reached, or hung up ({kind})", code=502))
+def _unreached(kind: str, place: str = "") -> Failure:
+    provider = f"the provider at {place}" if place else "the provider"
+    return ours(ProxyError(f"{provider} cannot be reached, or hung up ({kind})", code=502))
 
 
 def ours(error: ProxyError, headers: Headers = ()) -> Failure:

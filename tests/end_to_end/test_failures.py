@@ -177,7 +177,9 @@ def test_a_provider_that_is_not_there_or_hangs_up_is_a_502(
     for model, text in ((f"{target}-gone", "hello"), (target, "@@reset@@")):
         answer = ask(daemon, path, model, text, stream=stream)
         assert answer.status_code == 502
-        assert message_of(answer).startswith("the provider cannot be reached, or hung up")
+        said = message_of(answer)
+        assert said.startswith("the provider at 127.0.0.1:")
+        assert "cannot be reached, or hung up" in said
     assert asked() == 1
 
 

@@ -94,6 +94,13 @@ def test_a_provider_that_did_not_answer_is_told_in_our_words(error, status, kind
     assert b"private" not in found.body
 
 
+def test_a_provider_that_is_not_there_is_named_by_its_address():
+    request = httpx.Request("POST", "http://me:secret@lan:8080/v1/messages?key=secret")
+    found = find(wrapped(httpx.ConnectError("private", request=request)))
+    said = "the provider at lan:8080 cannot be reached, or hung up (ConnectError)"
+    assert (said_by(found)["message"], b"secret" in found.body) == (said, False)
+
+
 @pytest.mark.parametrize(
     "error",
     [
