@@ -62,6 +62,7 @@ class Answering:
             await self._send(message)
 
     async def _start(self, message: Message) -> None:
+        message["status"] = failures.a_status(message["status"])
         if message["status"] >= 400 and self._routed:
             self._failed = message
         elif self._routed and _JSON in message["headers"]:

@@ -43,6 +43,7 @@ _NOT_PASSED: Final = frozenset(
     "connection content-encoding content-length date keep-alive proxy-authenticate server "
     "set-cookie te trailer transfer-encoding upgrade".split()
 )
+_NO_STATUS: Final = 600
 _JSON: Final = (b"content-type", b"application/json")
 _LONGEST_CHAIN: Final = 20
 _NOT_IN_TIME: Final = "the provider did not answer in time"
@@ -187,7 +188,16 @@ def _told_by_provider(response: httpx.Response) -> Failure:
         body = response.content
     except httpx.StreamError:  # it was never read, and cannot be any more
         body = b""
-    return Failure(response.status_code, headers, body, PROVIDER)
+    return Failure(a_status(response.status_code), headers, body, PROVIDER)
+
+
+def a_status(status: int) -> int:
+    """The same, unless it is none that an answer can have; a provider may say any number.
+
+    >>> a_status(529), a_status(999)
+    (529, 502)
+    """
+    return status if status < _NO_STATUS else 502
 
 
 def _unreached(kind: str, place: str = "") -> Failure:

@@ -86,6 +86,10 @@ async def test_a_success_is_one(said):
     assert await sent(200, b"{", b"}", headers=headers) == (200, dict([JSON]), [b"{", b"}"])
 
 
+async def test_a_status_that_no_server_can_send_is_told_as_502():
+    assert (await sent(999, b"{}", routed=False))[0] == 502
+
+
 async def test_what_is_relayed_says_null_as_the_provider_did():
     assert await sent(200, b"null", headers=[JSON], routed=False) == (200, dict([JSON]), [b"null"])
 

@@ -72,6 +72,11 @@ def test_the_providers_headers_go_along_but_for_those_of_its_connection():
     }
 
 
+def test_a_status_that_no_answer_can_have_is_told_as_502():
+    found = find(wrapped(refused(999)))
+    assert (found.status, found.body, found.source) == (502, SAID, PROVIDER)
+
+
 def test_of_two_failures_the_later_one_counts():
     earlier, later = refused(429), httpx.ConnectError("to the fallback")
     later.__context__ = earlier

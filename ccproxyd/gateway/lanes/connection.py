@@ -8,7 +8,8 @@ parses it, by httptools.
 What an answer's end is, is the protocol's business (RFC 9112, section 6.3): so many bytes, the last
 chunk, or the end of the connection where nothing is said; a HEAD, a 204 and a 304 have no body. An
 answer that ends otherwise is cut, and the error says so. 1xx answers are passed over, and so is
-what trails the last chunk. A connection is used again only when nothing at all is left on it.
+what trails the last chunk. A status of 600 or more is none: no server could hand it on. A
+connection is used again only when nothing at all is left on it.
 
 There is one timer for a connection, not one for each wait: a wait moves the deadline, and a timer
 that comes too early goes on to it.
@@ -32,6 +33,7 @@ HIGH_WATER_BYTES: Final = 512 * 1024
 
 _TIMER_SLACK: Final = 0.002
 """The loop's timers are good for a millisecond."""
+_NO_STATUS: Final = 600
 BODYLESS: Final = frozenset({204, 304})
 _MAY_BE_EMPTY: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
@@ -240,6 +242,9 @@ class Connection(asyncio.Protocol):
             self._is_interim = True
             if not self._has_head:
                 self.headers = []
+            return
+        if status >= _NO_STATUS:
+            self._fail()
             return
         self._has_head, self.status = True, status
         if self._without_body:
