@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from secrets import token_hex
 from typing import Any, Final, cast
-from urllib.parse import parse_qsl, quote, urlencode
+from urllib.parse import parse_qsl, urlencode
 
 from attrs import define, field
 
@@ -35,7 +35,7 @@ from ccproxyd.gateway.bodies import (
 from ccproxyd.gateway.budgets import barred_from, check_unrouted, within_budget
 from ccproxyd.gateway.counts import answer_count
 from ccproxyd.gateway.estimates import IN_THREAD, estimate_for
-from ccproxyd.gateway.exchange import Exchange, Send, header_pairs
+from ccproxyd.gateway.exchange import Exchange, Send, header_pairs, in_ascii
 from ccproxyd.gateway.hooks.moderation import Asked
 from ccproxyd.gateway.hooks.pipeline import HOOK, Passage, Ways
 from ccproxyd.gateway.hooks.received import asked_in, asked_in_bytes, received
@@ -62,8 +62,6 @@ from ccproxyd.routing import Decision, Request, TokenCounter, Toolsets, call_typ
 from ccproxyd.telemetry.budgets import Gate
 
 _CLIMBS: Final = frozenset({".", ".."})
-_LONGEST_NAME: Final = 512
-"""Of a model or a label in a header; a client may name whatever it likes."""
 
 
 @define
@@ -434,20 +432,14 @@ def _request_again(request: Request, raw: bytes, counter: TokenCounter) -> Reque
 def _told(decision: Decision) -> list[tuple[str, str]]:
     """What an answer says of its route, failed ones too."""
     return [
-        ("x-ccproxy-label", _plain(decision.label)),
-        ("x-ccproxy-rule", _plain(decision.rule)),
-        ("x-ccproxy-model", _plain(decision.model)),
+        ("x-ccproxy-label", in_ascii(decision.label)),
+        ("x-ccproxy-rule", in_ascii(decision.rule)),
+        ("x-ccproxy-model", in_ascii(decision.model)),
     ]
 
 
 def _plain_pairs(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    return [(name, _plain(value)) for name, value in headers]
-
-
-def _plain(text: str) -> str:
-    """A header takes printable ASCII; a label may be anything that YAML can write."""
-    text = text[:_LONGEST_NAME]
-    return text if text.isascii() and text.isprintable() else quote(text, safe=" /:@+,;=")
+    return [(name, in_ascii(value)) for name, value in headers]
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ import asyncio
 import copy
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Final, Self
+from urllib.parse import quote
 
 from ccproxyd.gateway.bodies import Receive
 from ccproxyd.gateway.paths import Dialect, dialect_of
@@ -19,6 +20,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Pairs = list[tuple[bytes, bytes]]
 
 
+_LONGEST_NAME: Final = 512
+"""Of a model or a label in a header; a client may name whatever it likes."""
 _CLOSE: Final = [(b"connection", b"close")]
 
 
@@ -91,6 +94,16 @@ class Exchange:
         """Return when the client has gone; meaningful once the body is read."""
         while (await self.receive())["type"] != "http.disconnect":
             pass
+
+
+def in_ascii(text: str) -> str:
+    """A name as a header takes it: printable ASCII; a label may be anything that YAML can write.
+
+    >>> in_ascii("größe"), in_ascii("claude-opus-4-8[1m]")
+    ('gr%C3%B6%C3%9Fe', 'claude-opus-4-8[1m]')
+    """
+    text = text[:_LONGEST_NAME]
+    return text if text.isascii() and text.isprintable() else quote(text, safe=" /:@+,;=")
 
 
 def header_pairs(named: Iterable[tuple[str, str]]) -> Pairs:

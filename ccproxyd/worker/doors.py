@@ -14,11 +14,13 @@ import asyncio
 import logging
 import os
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, cast
+from urllib.parse import quote
 
+import httpx
 import litellm
 from attrs import field, frozen
 from fastapi import HTTPException
@@ -29,8 +31,9 @@ from litellm.llms.anthropic.pass_through.adapters import handler as chats
 from litellm.llms.anthropic.pass_through.adapters import transformation as completions
 from litellm.llms.anthropic.pass_through.messages import handler as messages
 from litellm.llms.anthropic.pass_through.responses_adapters import handler as responses
+from litellm.llms.custom_httpx import aiohttp_transport
 from litellm.llms.openai import openai as openais
-from litellm.proxy import proxy_server
+from litellm.proxy import common_request_processing, proxy_server
 from litellm.proxy._types import LiteLLMRoutes
 from litellm.types.llms.anthropic import AnthropicMessagesRequestOptionalParams
 from litellm.types.utils import CallTypes, all_litellm_params
@@ -80,6 +83,7 @@ _CALLBACK_LISTS: Final = (
     "_async_failure_callback",
 )
 _WARMED: Final = "/v1/messages"
+_ASCII: Final = bytes(range(128))
 _STATUS_OF_CODE: Final = {"rate_limit_exceeded": 429}
 _LOGGERS: Final = ("verbose_logger", "verbose_proxy_logger", "verbose_router_logger")
 
@@ -513,6 +517,43 @@ def leave_empty_texts_out() -> None:
     turn, and Anthropic refuses it there.
     """
     completions.LiteLLMAnthropicMessagesAdapter = _SayingSomething
+
+
+def allow_any_headers() -> None:
+    """From now on a header may have any letters: a provider's, and those that LiteLLM adds.
+
+    Else the provider's answer would be lost, and an answer of the model `日本` be none that can be
+    sent. What LiteLLM adds is UTF-8 then.
+    """
+    transport = aiohttp_transport.LiteLLMAiohttpTransport
+    transport._make_aiohttp_request = _in_ascii(transport._make_aiohttp_request)  # noqa: SLF001
+    processing = common_request_processing.ProxyBaseLLMRequestProcessing
+    processing.get_custom_headers = staticmethod(_sendable(processing.get_custom_headers))
+
+
+def _in_ascii(ask: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """A way to ask a provider; other letters in its headers are percent-encoded."""
+
+    async def asked(*request: Any, **how: Any) -> Any:
+        answer = await ask(*request, **how)
+        if not all(value.isascii() for _, value in answer.raw_headers):
+            told = [(name, quote(value, safe=_ASCII)) for name, value in answer.raw_headers]
+            answer._cache["headers"] = httpx.Headers(told)  # noqa: SLF001 - it has no setter
+        return answer
+
+    return asked
+
+
+def _sendable(headers_of: Callable[..., dict[str, str]]) -> Callable[..., dict[str, str]]:
+    def sendable(**asked: Any) -> dict[str, str]:
+        return {name: _in_utf8(value) for name, value in headers_of(**asked).items()}
+
+    return sendable
+
+
+def _in_utf8(value: str) -> str:
+    """A value whose letters are bytes, as ASGI's servers write them."""
+    return value if value.isascii() else value.encode("utf-8", "surrogateescape").decode("latin-1")
 
 
 class _Lessened(dict[str, Any]):

@@ -111,6 +111,7 @@ async def _litellm(
     doors.chat_where_responses_are_not_openais()
     doors.leave_empty_texts_out()
     doors.let_openais_refuse()
+    doors.allow_any_headers()
     running = doors.started(order.config)
     with refusing("LiteLLM cannot start"):
         state = await running.__aenter__()

@@ -27,6 +27,7 @@ requests at the same time do not disturb each other:
     size=N          a text of N characters, in pieces of 16 KB
     model=ID        the model that the answer names
     say=TEXT        the text of the answer
+    header=TEXT     the header `x-said`, in UTF-8
     body=TEXT       this in place of any answer, with status 200
     failed=CODE     a response (of OpenAI's newer API) that failed, with status 200
     number=N        the number in the ids of the answer, in place of the request's
@@ -533,7 +534,8 @@ class Exchange:
     def _headers(self) -> dict[str, str]:
         name = "request-id" if self.recorded.anthropic else "x-request-id"
         number = self.script.number("number") or self.recorded.number
-        return {name: f"req_{number:06d}"}
+        said = {"x-said": self.script.options["header"]} if self.script.has("header") else {}
+        return {name: f"req_{number:06d}", **said}
 
 
 Reply = Callable[[Exchange], Awaitable[web.StreamResponse]]

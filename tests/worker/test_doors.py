@@ -462,6 +462,40 @@ async def test_a_422_is_a_failure_when_it_comes_again(litellm, stream):
         assert len(provider.requests) == 2
 
 
+@pytest.fixture
+def any_headers(doors, monkeypatch):
+    """LiteLLM, which takes and adds headers with any letters."""
+    transport = doors.aiohttp_transport.LiteLLMAiohttpTransport
+    processing = doors.common_request_processing.ProxyBaseLLMRequestProcessing
+    monkeypatch.setattr(transport, "_make_aiohttp_request", transport._make_aiohttp_request)
+    own = staticmethod(processing.get_custom_headers)
+    monkeypatch.setattr(processing, "get_custom_headers", own)
+    doors.allow_any_headers()
+    return processing
+
+
+async def test_a_header_that_is_not_ascii_costs_no_answer(litellm, any_headers):
+    from litellm.llms.custom_httpx.http_handler import get_async_httpx_client
+
+    client = get_async_httpx_client(llm_provider=litellm.LlmProviders.ANTHROPIC)
+    said = [{"role": "user", "content": "@@header=größe%1@@"}]
+    async with MockProvider() as provider:
+        body = {"model": "m", "messages": said}
+        answer = await client.post(f"{provider.url}/v1/messages", json=body)
+    assert answer.headers["x-said"] == "gr%C3%B6%C3%9Fe%1"
+    assert answer.headers["request-id"] == "req_000001"
+    assert answer.json()["type"] == "message"
+
+
+def test_litellm_adds_headers_that_can_be_sent(litellm, any_headers):
+    from litellm.proxy._types import UserAPIKeyAuth
+
+    named = {"x-litellm-model-group": "日本", "llm_provider-x-a": "b"}
+    found = any_headers.get_custom_headers(user_api_key_dict=UserAPIKeyAuth(), **named)
+    assert found["x-litellm-model-group"].encode("latin-1").decode() == "日本"
+    assert found["llm_provider-x-a"] == "b"
+
+
 def test_callbacks_can_be_taken_out_of_every_list(doors, litellm):
     unwanted, wanted = doors.CustomLogger(), doors.CustomLogger()
     lists = [getattr(litellm, name) for name in doors._CALLBACK_LISTS]

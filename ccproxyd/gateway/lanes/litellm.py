@@ -26,7 +26,7 @@ from ccproxyd.gateway.auth import (
     without_key,
     without_keys,
 )
-from ccproxyd.gateway.exchange import Exchange, Pairs, header_pairs
+from ccproxyd.gateway.exchange import Exchange, Pairs, header_pairs, in_ascii
 from ccproxyd.gateway.lanes import failures
 from ccproxyd.gateway.lanes.answers import (
     NOT_SENT,
@@ -152,7 +152,7 @@ class LiteLLMLane:
             report.retried = own_retries(incoming.headers)
             if fallback := taken_fallback(incoming.headers):
                 report.fallback = fallback
-                exchange.extra += header_pairs([("x-ccproxy-fallback", fallback)])
+                exchange.extra += header_pairs([("x-ccproxy-fallback", in_ascii(fallback))])
             answer = truthful(answer, incoming.headers, exchange.dialect)
             source = "the provider" if isinstance(answer.rest, BrokenOff) else "the worker"
             if answer.streams and order.decision and exchange.path.endswith(_MESSAGES):
@@ -243,7 +243,7 @@ def taken_fallback(headers: Pairs) -> str | None:
     if said.get(b"x-litellm-attempted-fallbacks", b"0") == b"0":
         return None
     group = said.get(b"x-litellm-model-group")
-    return None if group is None else group.decode("latin-1")
+    return None if group is None else group.decode("utf-8", "replace")
 
 
 def own_retries(headers: Pairs) -> int:

@@ -636,10 +636,10 @@ async def test_what_litellm_tried_again_is_counted(sockets, said, retries):
 
 async def test_a_fallback_that_litellm_took_is_told(sockets):
     async with opened(sockets) as (lane, worker):
-        taken = [("x-litellm-attempted-fallbacks", "1"), ("x-litellm-model-group", "default")]
+        taken = [("x-litellm-attempted-fallbacks", "1"), ("x-litellm-model-group", "größe")]
         worker.plays.append(answers(b"{}", 200, *taken))
         worker.plays.append(answers(b"{}", 200, ("x-litellm-attempted-fallbacks", "0"), taken[1]))
         call, report = await lane.carry()
-        assert (report.fallback, call.header("x-ccproxy-fallback")) == ("default", "default")
+        assert (report.fallback, call.header("x-ccproxy-fallback")) == ("größe", "gr%C3%B6%C3%9Fe")
         call, report = await lane.carry()
         assert (report.fallback, call.header("x-ccproxy-fallback")) == (None, None)

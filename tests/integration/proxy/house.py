@@ -50,6 +50,8 @@ def check(data, user_api_key_dict, call_type):
     return True
 '''
 
+ABROAD: Final = "日本"
+
 RULES: Final[tuple[dict[str, Any], ...]] = (
     {"label": "default", "rule": "my_code.Broken"},
     {"label": "default", "rule": "my_code.Refusing"},
@@ -69,7 +71,7 @@ RULES: Final[tuple[dict[str, Any], ...]] = (
 
 OURS: Final[dict[str, Any]] = {
     "lanes": {"direct": "auto"},
-    "fallbacks": {"fallback": ["default"]},
+    "fallbacks": {"fallback": ["default"], "abroad": [ABROAD]},
     "hooks": ["rule_evaluator", "model_router", "my_code.broken", "my_code.refuse"],
 }
 
@@ -95,6 +97,8 @@ def models(url: str) -> list[dict[str, Any]]:
         *(_label(label, url) for label in LABELS),
         anthropic_model("claude-sonnet-4-5", url, model="anthropic/claude-sonnet-4-5"),
         openai_model("gpt-4o", url, model="openai/gpt-4o"),
+        openai_model("abroad", url),
+        openai_model(ABROAD, url, model="openai/mock-far-away"),
         openai_model("embedder", url, "embedding"),
         openai_model("moderator", url, "moderation"),
         openai_model("painter", url, "image_generation"),

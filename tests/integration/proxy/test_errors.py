@@ -9,13 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from typing import Any, Final
+from urllib.parse import quote
 
 import httpx
 import pytest
 
 from tests.integration.proxy.answers import PATIENCE, Answer, ask
 from tests.integration.proxy.expected import SOME, Failure
-from tests.integration.proxy.house import NEW_KEY
+from tests.integration.proxy.house import ABROAD, NEW_KEY
 from tests.integration.proxy.rows import CANARY, NEEDS_LITELLM
 from tests.integration.proxy.test_matrix import assert_failure
 from tests.support.daemon import Daemon
@@ -400,6 +401,39 @@ def test_a_label_falls_back_when_its_stream_breaks_before_its_first_word(
     answer = ask(client, path, json=body, headers=KEY | lane)
     assert (answer.status, answer.text, answer.is_ended) == (200, "mock: ok", True)
     assert answer.headers["x-ccproxy-fallback"] == "default"
+
+
+@each_way
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions"])
+@pytest.mark.parametrize(("model", "fallback"), [(ABROAD, None), ("abroad", quote(ABROAD))])
+def test_a_name_may_have_any_letters(
+    client: httpx.Client, path: str, model: str, fallback: str | None, stream: bool
+) -> None:
+    body = said("hello @@status=500;for=mock-abroad@@", path=path, model=model, stream=stream)
+    answer = ask(client, path, json=body, headers=KEY | NEEDS_LITELLM)
+    assert (answer.status, answer.text) == (200, "mock: ok")
+    assert answer.headers.get("x-ccproxy-fallback") == fallback
+    assert answer.headers["x-ccproxy-label"] == quote(model)
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions"])
+def test_a_providers_header_may_have_any_letters(client: httpx.Client, path: str) -> None:
+    text = "hello @@status=429;retry-after=7;header=größe@@"
+    body = said(text, path=path, model="claude-sonnet-4-5")
+    answer = ask(client, path, json=body, headers=KEY | NEEDS_LITELLM)
+    check(answer, path, 429, "rate_limit_error", "rate_limit_error")
+    assert answer.headers["retry-after"] == "7"
+
+
+@each_lane
+@each_protocol
+def test_a_status_that_is_none_is_told_as_a_bad_gateway(
+    client: httpx.Client, path: str, model: str, lane: dict[str, str]
+) -> None:
+    body = said("hello @@status=600;message=odd@@", path=path, model=model)
+    answer = ask(client, path, json=body, headers=KEY | lane)
+    check(answer, path, 502, SOME if lane else "api_error")
+    assert b"worker" not in answer.body
 
 
 @pytest.mark.parametrize(
