@@ -137,7 +137,9 @@ STREAM_END: Final = Kind(
     otherwise="debug",
     costs=(*_TOKENS, *_PRICE),
 )
-COST: Final = Kind("ccproxy_cost", "info", "enable_cost_tracking", _WHO, costs=_PRICE)
+COST: Final = Kind(
+    "ccproxy_cost", "info", "enable_cost_tracking", (*_WHO, "fallback"), costs=_PRICE
+)
 
 KINDS: Final = (PRE_API_CALL, POST_API_CALL, SUCCESS, FAILURE, STREAM_END, COST)
 

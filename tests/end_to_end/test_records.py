@@ -181,7 +181,7 @@ def test_the_records_add_up_to_the_statistics(daemon: Daemon) -> None:
     spent: Counter[str] = Counter()
     for one in daemon.records:
         if one["event"] in ("ccproxy_post_api_call", "ccproxy_cost"):
-            spent[one.get("label", "")] += one.get("cost_usd", 0)
+            spent[one.get("fallback") or one.get("label", "")] += one.get("cost_usd", 0)
     by_label = daemon.ask("stats")["by_label"]
     for lane in LANES:
         assert spent[lane] == pytest.approx(by_label[lane]["cost_usd"]) != 0

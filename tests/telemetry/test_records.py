@@ -167,6 +167,13 @@ def test_a_price_that_comes_before_the_end_is_in_the_record_of_the_end() -> None
     assert (end.facts["cost_usd"], end.facts["cost_efficiency"]) == (0.5, 0.25)
 
 
+def test_whoever_stood_in_is_told_beside_the_price_that_came_later() -> None:
+    records = Records()
+    list(records.finished({**ON_LITELLM, "fallback": "default"}, ALL))
+    [price] = records.priced({"request_id": "r", "cost_usd": 0.5}, ALL)
+    assert (price.facts["label"], price.facts["fallback"]) == ("think", "default")
+
+
 @pytest.mark.parametrize("request_id", ["r", 7])
 @pytest.mark.parametrize("cost", [None, "much"])
 def test_what_is_no_price_is_not_told(request_id: Any, cost: Any) -> None:
