@@ -168,13 +168,16 @@ def saying_references(values: Environ) -> Iterator[None]:
     try:
         yield
     except ConfigError as error:
-        reason = _by_reference(error.reason, values)
-        hint = error.hint and _by_reference(error.hint, values)
+        reason = by_reference(error.reason, values)
+        hint = error.hint and by_reference(error.hint, values)
         raise ConfigError(error.path, reason, hint) from None
 
 
-def _by_reference(text: str, values: Environ) -> str:
-    """The longest first: one value may be a part of another."""
+def by_reference(text: str, values: Environ) -> str:
+    """A text with `${NAME}` where it quotes what NAME stands for.
+
+    The longest first: one value may be a part of another.
+    """
     for name, value in sorted(values.items(), key=lambda item: -len(item[1])):
         text = text.replace(repr(value), f"${{{name}}}")
         if len(value) >= (_WORD_CHARACTERS if value.isalpha() else _SHORTEST):

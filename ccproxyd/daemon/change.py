@@ -22,6 +22,7 @@ import anyio
 import anyio.to_thread
 from attrs import frozen
 
+from ccproxyd.config.environment import saying_references
 from ccproxyd.config.load import Loaded, load
 from ccproxyd.daemon.address import hosts_agree, how_to_move
 from ccproxyd.daemon.house import House, Owned, installed_litellm
@@ -160,7 +161,8 @@ async def _reload(house: House) -> str:
     before = house.loaded
     if loaded.fingerprint == before.fingerprint:
         return "nothing"
-    _check_address(house, loaded)
+    with saying_references(loaded.referred):
+        _check_address(house, loaded)
     gateway, child = _gateway(house)
     try:
         await house.prepare(child, loaded)

@@ -25,13 +25,14 @@ import anyio
 from attrs import evolve, field, frozen
 
 from ccproxyd import __version__
+from ccproxyd.config.environment import by_reference
 from ccproxyd.config.load import Loaded, load
 from ccproxyd.config.samples import samples_directory
 from ccproxyd.daemon.house import House, Owned
 from ccproxyd.daemon.instance import bind_listener, client_keys, take_lock
 from ccproxyd.daemon.phases import Daemon
 from ccproxyd.daemon.rendering import clear_runtime
-from ccproxyd.errors import EXIT_FAILED, CcproxydError, ConfigError
+from ccproxyd.errors import EXIT_FAILED, AddressInUseError, CcproxydError, ConfigError
 from ccproxyd.notify import Notifier, adopt, passed_descriptors
 from ccproxyd.paths import Directories, find_directories, make_private
 from ccproxyd.telemetry.logs import (
@@ -173,6 +174,16 @@ def _passed() -> socket.socket | None:
     return adopt(passed["http"]) if "http" in passed else None
 
 
+def _listener(loaded: Loaded, host: str, port: int) -> socket.socket:
+    try:
+        return bind_listener(host, port)
+    except AddressInUseError:
+        raise
+    except CcproxydError as error:
+        # What is no address may be a key in the wrong place.
+        raise CcproxydError(by_reference(str(error), loaded.referred)) from None
+
+
 @frozen
 class Premises:
     """What every house of this daemon stands on."""
@@ -209,7 +220,7 @@ class Premises:
             host=host,
             port=port,
             # A copy of what was handed over: each house closes its own.
-            listener=self.passed.dup() if self.passed else bind_listener(host, port),
+            listener=self.passed.dup() if self.passed else _listener(loaded, host, port),
             passed=self.passed is not None,
             keys=tuple(keys),
             demo=self.demo,

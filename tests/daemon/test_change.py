@@ -160,6 +160,17 @@ async def test_a_wrong_field_is_named_and_nothing_changes(
         await unharmed(house, street)
 
 
+async def test_an_address_out_of_the_environment_is_told_by_its_reference(
+    street: Street, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("A_HOST", "::1")
+    async with street.ready() as house:
+        street.config.write(ours={"host": "${A_HOST}"})
+        with pytest.raises(ConfigError, match=r"from '127\.0\.0\.1' to \$\{A_HOST\} while"):
+            await reload(house)
+        assert "::1" not in str(house.last_reload)
+
+
 async def test_a_port_of_the_service_managers_is_changed_there(
     street: Street, monkeypatch: pytest.MonkeyPatch
 ) -> None:

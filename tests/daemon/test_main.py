@@ -75,6 +75,27 @@ def test_host_and_port_may_be_arguments(home: Street) -> None:
     assert not Lived.given.owned.fixed_address
 
 
+def test_a_host_out_of_the_environment_that_is_none_is_told_by_its_reference(
+    home: Street, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("A_HOST", "192.0.2.1")
+    home.config.write(ours={"host": "${A_HOST}"})
+    assert run() == 1
+    told = capfd.readouterr().err
+    assert "cannot listen on ${A_HOST}" in told
+    assert "192.0.2.1" not in told
+
+
+def test_a_host_is_told_where_its_port_is_taken(
+    home: Street, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with bind_listener("127.0.0.1", 0) as taken:
+        monkeypatch.setenv("A_PORT", str(taken.getsockname()[1]))
+        home.config.write(ours={"port": "${A_PORT}"})
+        assert run() == 75
+        assert f"cannot listen on 127.0.0.1:{os.environ['A_PORT']}" in capfd.readouterr().err
+
+
 def test_a_config_directory_may_be_an_argument(
     home: Street, monkeypatch: pytest.MonkeyPatch
 ) -> None:
