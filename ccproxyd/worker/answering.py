@@ -8,6 +8,9 @@ where no client looks for it; here it gets its name back.
 A failure is held back until it is whole, and then told as `failures` knows it. Its header
 `x-ccproxy-failure` says to the gateway whose words these are. That an answer is a failure can show
 in its first bytes alone, while LiteLLM's status is 200.
+
+LiteLLM ends a stream that broke as if it were complete. Here it keeps its error event and loses its
+end, so that the gateway and its client see a transfer that is cut.
 """
 
 from __future__ import annotations
@@ -59,6 +62,8 @@ class Answering:
             await self._begin(self._begun, message)
         else:
             message["body"] = failures.cleared(message.get("body", b""), self._slot)
+            if self._slot.has_broken:
+                message["more_body"] = True
             await self._send(message)
 
     async def _start(self, message: Message) -> None:

@@ -114,6 +114,8 @@ class Slot:
     failure: Failure | None = None
     retries: int = 0
     """How often LiteLLM had tried again when it gave up."""
+    has_broken: bool = False
+    """The stream has said that it broke, which is the last that it says."""
 
 
 current: ContextVar[Slot | None] = ContextVar("ccproxyd_failure", default=None)
@@ -320,6 +322,7 @@ def _cleared_event(event: dict[str, Any], slot: Slot) -> dict[str, Any]:
     if not isinstance(error, dict) or not isinstance(said, str):
         return event
     broken = _how_it_broke(said, slot)
+    slot.has_broken = slot.has_broken or broken is not None
     told = _told(broken, event) if broken else {"message": plain(said)}
     return {**event, "error": {**error, **told}}
 

@@ -62,6 +62,11 @@ async def serve(
         await doors.settle_events(_SETTLE_SECONDS)
 
 
+def is_unforeseen(record: logging.LogRecord) -> bool:
+    """An answer that broke is left without its end on purpose (`answering`)."""
+    return record.msg != "ASGI callable returned without completing response."
+
+
 class Server(uvicorn.Server):
     """uvicorn that leaves the signals alone and says when it accepts connections."""
 
@@ -80,6 +85,7 @@ class Server(uvicorn.Server):
             )
         )
         self.accepting = asyncio.Event()
+        logging.getLogger("uvicorn.error").addFilter(is_unforeseen)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

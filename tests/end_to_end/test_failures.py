@@ -201,8 +201,23 @@ def test_a_stream_that_stalls_before_its_first_event_is_a_504(
 
 
 def frames(answer: httpx.Response) -> list[Any]:
-    lines = [line for line in answer.text.splitlines() if line.startswith("data: {")]
-    return [orjson.loads(line.removeprefix("data: ")) for line in lines]
+    return parsed(answer.text.splitlines())
+
+
+def parsed(lines: list[str]) -> list[Any]:
+    found = [line for line in lines if line.startswith("data: {")]
+    return [orjson.loads(line.removeprefix("data: ")) for line in found]
+
+
+def broken_off(daemon: Daemon, path: str, target: str, text: str) -> list[Any]:
+    """The events of a stream whose transfer does not come to its end."""
+    came: list[str] = []
+    body = message_body(text, model=target, stream=True)
+    with daemon.client.stream("POST", path, json=body) as answer:
+        assert answer.status_code == 200
+        with pytest.raises(httpx.RemoteProtocolError, match="incomplete"):
+            came.extend(answer.iter_lines())
+    return parsed(came)
 
 
 @pytest.mark.parametrize("path", [MESSAGES, CHAT])
@@ -257,9 +272,8 @@ def test_unless_it_is_anthropics_own_event(daemon: Daemon) -> None:
 @pytest.mark.parametrize("path", [MESSAGES, CHAT])
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_stream_that_is_cut_says_so(daemon: Daemon, target: str, path: str) -> None:
-    answer = ask(daemon, path, target, "@@cut=5;gap=0.05;events=6@@", stream=True)
-    assert answer.status_code == 200
-    assert frames(answer)[-1]["error"]["message"] == "the answer was cut: the provider went away"
+    came = broken_off(daemon, path, target, "@@cut=5;gap=0.05;events=6@@")
+    assert came[-1]["error"]["message"] == "the answer was cut: the provider went away"
 
 
 @pytest.mark.parametrize("path", [MESSAGES, CHAT])
@@ -267,13 +281,7 @@ def test_a_stream_that_is_cut_says_so(daemon: Daemon, target: str, path: str) ->
 def test_a_stream_that_is_cut_before_its_first_event_says_so(
     daemon: Daemon, asked: Any, target: str, path: str
 ) -> None:
-    body = message_body("@@cut=0@@", model=target, stream=True)
-    came: list[str] = []
-    with daemon.client.stream("POST", path, json=body) as answer:
-        assert answer.status_code == 200
-        with pytest.raises(httpx.RemoteProtocolError, match="incomplete"):
-            came.extend(answer.iter_lines())
-    [data] = [orjson.loads(line[6:]) for line in came if line.startswith("data: ")]
+    [data] = broken_off(daemon, path, target, "@@cut=0@@")
     assert data["error"]["message"] == "the answer was cut: the provider went away"
     assert asked() == 1
 
@@ -281,9 +289,9 @@ def test_a_stream_that_is_cut_before_its_first_event_says_so(
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_stream_that_stalls_says_so(daemon: Daemon, target: str) -> None:
     text = "@@events=2;gap=60@@"
-    answer = ask(daemon, MESSAGES, f"{target}-slow", text, stream=True)
     error = {"type": "timeout_error", "message": "the answer stopped coming"}
-    assert frames(answer)[-1] == {"type": "error", "error": error}
+    came = broken_off(daemon, MESSAGES, f"{target}-slow", text)
+    assert came[-1] == {"type": "error", "error": error}
 
 
 # -- what LiteLLM refuses itself

@@ -108,6 +108,23 @@ async def test_a_stream_that_breaks_says_how():
     assert b"the answer was cut" in pieces[1]
 
 
+@pytest.mark.parametrize(("broke", "ends"), [(True, False), (False, True)])
+async def test_a_stream_that_broke_has_no_end(broke, ends):
+    """What a provider itself says of a failure is a stream's usual end."""
+    more = []
+
+    async def send(message):
+        more.append(message.get("more_body"))
+
+    slot = Slot(find(httpx.ReadError("private")) if broke else None)
+    out = Answering(send, slot, routed=True)
+    await out({"type": "http.response.start", "status": 200, "headers": []})
+    error = b'data: {"error": {"message": "overloaded"}}\n\n'
+    await out({"type": "http.response.body", "body": error, "more_body": True})
+    await out({"type": "http.response.body", "body": b"", "more_body": False})
+    assert more == [None, True, not ends]
+
+
 def test_nothing_that_litellm_says_of_itself_is_shown():
     headers = {
         b"content-type": b"text/event-stream",

@@ -5,12 +5,15 @@ providers, which is the hardest case for keeping ours from them.
 """
 
 import asyncio
+import inspect
+import logging
 import signal
 import stat
 from contextlib import asynccontextmanager
 from unittest.mock import AsyncMock, Mock
 
 import pytest
+from uvicorn.protocols.http import httptools_impl
 
 from ccproxyd.worker.order import Order, StartError
 from tests.support.provider import running_provider
@@ -398,6 +401,16 @@ async def test_a_litellm_that_does_not_end_is_left_behind(serve, caplog):
     await running.__aenter__()
     await serve._shut_down(running)
     assert [record.exc_info[0] for record in caplog.records] == [LookupError]
+
+
+@pytest.mark.parametrize("ending", ["completing", "starting"])
+def test_that_an_answer_has_no_end_is_nothing_to_log(serve, caplog, ending):
+    """uvicorn takes it for a mistake, in these words; it is what becomes of one that broke."""
+    said = f"ASGI callable returned without {ending} response."
+    assert said in inspect.getsource(httptools_impl)
+    serve.Server(Mock())
+    logging.getLogger("uvicorn.error").error(said)
+    assert caplog.messages == ([] if ending == "completing" else [said])
 
 
 @pytest.mark.anyio

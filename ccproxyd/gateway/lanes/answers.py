@@ -233,7 +233,7 @@ async def _relayed(
         await _relay(answer, exchange, reader.feed)
     except (HungUpError, TimeoutError) as error:
         report.cut, report.error = True, type(error).__name__
-        if answer.streams:
+        if answer.streams and not reader.has_ended:
             # No final piece after this frame: the transfer stays visibly incomplete. The blank
             # line ends a frame that was cut in its middle.
             await exchange.write(b"\n\n" + error_event(_reason(error, source), exchange.dialect))

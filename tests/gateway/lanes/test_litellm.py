@@ -494,6 +494,22 @@ async def test_a_stream_that_is_cut_ends_in_an_error_and_incomplete(sockets, pat
     assert report.failed
 
 
+async def test_one_that_has_told_its_error_already_does_not_get_another(sockets):
+    """The worker tells how the provider's answer broke, and breaks off as well."""
+    last = b'event: error\ndata: {"type":"error"}\n\n'
+
+    async def die(caller):
+        await becomes(lambda: last in call.answer)
+        caller.die()
+
+    call = Call()
+    async with opened(sockets) as (lane, worker):
+        worker.default = begins(EVENTS[0], last, also=die)
+        _, report = await lane.carry(call)
+    assert (call.answer, call.complete) == (EVENTS[0] + last, False)
+    assert (report.status, report.failed) == (200, True)
+
+
 async def test_a_long_file_that_is_cut_is_just_incomplete(sockets, monkeypatch):
     monkeypatch.setattr(answers_module, "WHOLE_BYTES", 3)
 
