@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from ccproxyd.config import samples
 from ccproxyd.config.imports import build_parts
-from ccproxyd.config.load import load
+from ccproxyd.config.lanes import find_lanes
+from ccproxyd.config.load import Loaded, load
 from ccproxyd.errors import CcproxydError
 from ccproxyd.routing import Request, Router, TokenCounter
 from ccproxyd.routing.families import is_same_model
@@ -93,3 +95,30 @@ def test_what_asks_for_a_small_model_gets_it_however_long_it_is(router: Router) 
     explorer = shape("task-explore-02")
     assert routed(router, explorer)[0] == "background"
     assert routed(router, explorer, messages=long_conversation(400_000, 20))[0] == "background"
+
+
+# What it shows and leaves out
+
+
+@pytest.fixture
+def examples(tmp_path: Path) -> Loaded:
+    """The sample's list of models with all that is commented out in it."""
+    sample = (samples.samples_directory() / "config.yaml").read_text("utf-8")
+    models = sample.partition("\n# The key that clients")[0]
+    shown = re.sub(r"^  # (?=- model_name|  )", "  ", models, flags=re.MULTILINE)
+    (tmp_path / "config.yaml").write_text(shown)
+    (tmp_path / "ccproxy.yaml").write_text("ccproxy: {}")
+    return load(tmp_path, {"ANTHROPIC_API_KEY": "k", "GEMINI_API_KEY": "k"})
+
+
+def test_a_model_of_ones_own_machine_is_reached_past_litellm(
+    examples: Loaded, tmp_path: Path
+) -> None:
+    own = [one for one in examples.litellm.deployments if "127.0.0.1" in str(one.api_base)]
+    assert [one.model_name for one in own] == ["background", "local"]
+    document = {"model_list": []}
+    for one in own:
+        found = find_lanes(document, (one,), {}, tmp_path, direct="auto")[one.model_name]
+        assert found.endpoint is not None
+        assert found.endpoint.key == "none"
+    assert examples.warnings == ()
