@@ -46,7 +46,8 @@ class Answering:
         self._send = send
         self._slot = slot
         self._routed = routed
-        """What is only relayed is the provider's own, failures too."""
+        """What is only relayed is the provider's own; LiteLLM's failures are in the slot."""
+        self._sent = False
         self._begun: Message | None = None
         """The head of an answer that can turn out to be a failure."""
         self._failed: Message | None = None
@@ -66,21 +67,32 @@ class Answering:
                 message["more_body"] = True
             await self._send(message)
 
+    async def fail(self) -> bool:
+        """Answer for a LiteLLM that has raised, and say whether that is still possible."""
+        if self._sent:
+            return False
+        await self._tell(self._slot.failure or failures.of_litellm(500, (), b""))
+        return True
+
     async def _start(self, message: Message) -> None:
         message["status"] = failures.a_status(message["status"])
-        if message["status"] >= 400 and self._routed:
+        if message["status"] >= 400 and (self._routed or self._slot.failure):
             self._failed = message
         elif self._routed and _JSON in message["headers"]:
             self._begun = message
         else:
-            await self._send({**message, "headers": list(shown(message["headers"]))})
+            await self._show(message)
+
+    async def _show(self, started: Message) -> None:
+        self._sent = True
+        await self._send({**started, "headers": list(shown(started["headers"]))})
 
     async def _begin(self, started: Message, message: Message) -> None:
         self._begun = None
         if failures.is_no_success(message.get("body", b"")):
             self._failed = started
         else:
-            await self._send({**started, "headers": list(shown(started["headers"]))})
+            await self._show(started)
         await self(message)
 
     async def _collect(self, started: Message, message: Message) -> None:
@@ -93,6 +105,7 @@ class Answering:
         await self._tell(failure)
 
     async def _tell(self, failure: Failure) -> None:
+        self._sent = True
         length = (b"content-length", str(len(failure.body)).encode())
         retries = (RETRIES, str(self._slot.retries).encode())
         headers = [*failure.headers, (HEADER, failure.source), length, retries]

@@ -61,6 +61,10 @@ class Intake:
             send = Answering(send, slot, routed=found is not None)
         try:
             await self._call(self._cleared(scope), receive, send)
+        except Exception:
+            if not isinstance(send, Answering) or not await send.fail():
+                raise
+            _log.exception("LiteLLM has not answered a request")
         finally:
             carried.current.reset(along)
             failures.current.reset(place)

@@ -96,8 +96,13 @@ async def test_what_is_relayed_says_null_as_the_provider_did():
 
 async def test_what_is_relayed_stays_as_it_is():
     said = b'{"detail": "litellm.BadRequestError: of a provider"}'
-    status, headers, pieces = await sent(404, said, slot=Slot(PROVIDERS), routed=False)
+    status, headers, pieces = await sent(404, said, routed=False)
     assert (status, headers, pieces) == (404, {}, [said])
+
+
+async def test_what_litellm_asked_of_a_provider_itself_fails_as_a_routed_request_does():
+    status, headers, pieces = await sent(500, b"litellm", slot=Slot(PROVIDERS), routed=False)
+    assert (status, headers[b"retry-after"], pieces) == (529, b"7", [PROVIDERS.body])
 
 
 async def test_a_stream_that_breaks_says_how():

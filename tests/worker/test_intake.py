@@ -127,7 +127,7 @@ async def test_a_request_that_fails_is_counted_out_as_well():
 
     intake = Intake(failing, secret="s", state={})
     with pytest.raises(LookupError):
-        await intake(request(), None, None)
+        await intake(request(kind="websocket"), None, None)
     assert intake.in_flight == 0
 
 
@@ -161,3 +161,36 @@ async def test_a_call_that_nobody_waits_for_goes_on_only_without_patience(patien
     gone.left.set()
     await Intake(answering, secret="s", state={}, patience=patience)(request(), gone.receive, None)
     assert found == ended
+
+
+async def broken(*sent):
+    """What a client gets of an app that sends this much, learns of a failure, and raises."""
+    messages = []
+
+    async def app(scope, receive, send):
+        for message in sent:
+            await send(message)
+        failures.note(httpx.ReadError("private"), streams=False)
+        raise LookupError("LiteLLM's own")
+
+    async def send(message):
+        messages.append(message)
+
+    intake = Intake(app, secret="s3cret", state={}, patience=None)
+    try:
+        await intake(request(), None, send)
+    except LookupError:
+        return messages, True
+    return messages, False
+
+
+async def test_what_litellm_raises_in_place_of_an_answer_is_told_as_its_failure(caplog):
+    [start, body], is_raised = await broken()
+    assert (start["status"], is_raised) == (502, False)
+    assert b"cannot be reached, or hung up (ReadError)" in body["body"]
+    assert "LiteLLM has not answered a request" in caplog.text
+
+
+async def test_an_answer_that_has_begun_breaks_off_with_what_litellm_raises():
+    begun = {"type": "http.response.start", "status": 200, "headers": []}
+    assert await broken(begun) == ([begun], True)

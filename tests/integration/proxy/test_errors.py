@@ -425,6 +425,14 @@ def test_a_providers_header_may_have_any_letters(client: httpx.Client, path: str
     assert answer.headers["retry-after"] == "7"
 
 
+def test_a_reader_fails_in_the_providers_words(client: httpx.Client) -> None:
+    """LiteLLM prints the status and the body of it as Python would."""
+    page = {"type": "document_url", "document_url": "@@status=429;message=slow down@@"}
+    answer = ask(client, "/v1/ocr", json={"model": "reader", "document": page}, headers=KEY)
+    assert answer.status == 429
+    assert_failure(answer, Failure("openai", message="slow down"))
+
+
 @each_lane
 @each_protocol
 def test_a_status_that_is_none_is_told_as_a_bad_gateway(
