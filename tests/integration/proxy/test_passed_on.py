@@ -1,0 +1,68 @@
+"""What LiteLLM relays as it is, by the real proxy: to a provider, or to a place of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.integration.proxy.answers import Answer, ask
+from tests.integration.proxy.house import PROVIDER_KEY
+from tests.support.daemon import Daemon, Setup, anthropic_model, message_body, running_daemon
+from tests.support.provider import RunningProvider
+
+PATHS = ("/anthropic/v1/messages", "/own/messages")
+
+
+@pytest.fixture(scope="module")
+def daemon(provider: RunningProvider) -> Iterator[Daemon]:
+    own = {
+        "path": "/own/messages",
+        "target": f"{provider.url}/v1/messages",
+        "headers": {"x-api-key": PROVIDER_KEY},
+    }
+    environment = {"ANTHROPIC_API_BASE": provider.url, "ANTHROPIC_API_KEY": PROVIDER_KEY}
+    setup = Setup(
+        rules=[],
+        models=lambda url: [anthropic_model("default", url)],
+        litellm={
+            "general_settings": {"pass_through_endpoints": [own]},
+            "environment_variables": environment,
+        },
+    )
+    with running_daemon(setup, provider.url) as running:
+        yield running
+
+
+def passed(daemon: Daemon, path: str, text: str = "hello", **more: Any) -> Answer:
+    body = message_body(text, model="claude-opus-4-8", **more)
+    headers = {"x-api-key": daemon.key}
+    with httpx.Client(base_url=str(daemon.client.base_url), timeout=60) as client:
+        return ask(client, path, json=body, headers=headers)
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("stream", [False, True])
+def test_it_reaches_the_provider_under_the_providers_key_and_no_rule_is_asked(
+    daemon: Daemon, provider: RunningProvider, path: str, stream: bool
+) -> None:
+    answer = passed(daemon, path, stream=stream)
+    assert (answer.status, answer.is_stream, answer.text) == (200, stream, "mock: ok")
+    asked = provider.requests[-1]
+    assert (asked.model, asked.headers["x-api-key"]) == ("claude-opus-4-8", PROVIDER_KEY)
+    assert daemon.key not in str(asked.headers)
+    assert "x-ccproxy-label" not in answer.headers
+    request_id = answer.headers["x-ccproxy-request-id"]
+    record = daemon.happened("ccproxy_post_api_call", request_id=request_id)
+    assert (record["call_type"], record["lane"], record["status"]) == ("carried", "litellm", 200)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_an_error_of_the_providers_keeps_its_status_and_its_words(
+    daemon: Daemon, path: str
+) -> None:
+    answer = passed(daemon, path, "@@status=429;retry-after=7;message=slow down@@")
+    assert (answer.status, answer.headers["retry-after"]) == (429, "7")
+    assert answer.json["error"]["message"] == "slow down"
