@@ -99,8 +99,10 @@ class Answering:
         self._pieces.append(message.get("body", b""))
         if message.get("more_body"):
             return
-        failure = self._slot.failure or failures.of_litellm(
-            started["status"], started["headers"], b"".join(self._pieces)
+        status, slot = started["status"], self._slot
+        known = slot.status if status == 500 and slot.status else status
+        failure = slot.failure or failures.of_litellm(
+            known, started["headers"], b"".join(self._pieces)
         )
         await self._tell(failure)
 

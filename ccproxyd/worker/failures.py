@@ -56,12 +56,12 @@ aiohttp, whose exception LiteLLM may have lost from the chain, which can be a ci
 
 _CLASSES: Final = re.compile(
     r"(litellm\.\w+: |[A-Z]\w*(Error|Exception|Timeout): |Timeout Error: "
-    r"|\w+(Exception|Error) -( |$))+"
+    r"|[\w-]+(Exception|Error) -( |$))+"
 )
 _ADVICE: Final = re.compile(
     r"\. Handle with `litellm\.\w+`\.|\nLiteLLM: model group |\nmodel=\S+\. context_window_fall"
     r"|Deployment Info: |Set 'context_window_fallback'|Received Model Group="
-    r"|Received Messages=| Passed model="
+    r"| Original exception: \w+: litellm\.|Received Messages=| Passed model="
 )
 """How what LiteLLM adds begins."""
 _WRITTEN_BY_LITELLM: Final = ("litellm.", "Invalid request format: litellm.")
@@ -71,6 +71,8 @@ _ERROR_EVENTS: Final = (
     b'data: {"error"',
     b'data: {"type":"error"',
 )
+_OF_A_CHAT: Final = {"message", "type", "param", "code"}
+_IS_STATUS: Final = re.compile("[45][0-9][0-9]")
 _COOLING_DOWN: Final = re.compile(r"[Tt]ry again in (\d+) seconds")
 _STALLED: Final = (
     "Timeout on reading data from socket",
@@ -116,6 +118,8 @@ class Slot:
     """How often LiteLLM had tried again when it gave up."""
     has_broken: bool = False
     """The stream has said that it broke, which is the last that it says."""
+    status: int | None = None
+    """What a provider says in its stream that its failure would have had for one."""
 
 
 current: ContextVar[Slot | None] = ContextVar("ccproxyd_failure", default=None)
@@ -126,6 +130,7 @@ def note(error: BaseException, *, streams: bool, retries: int = 0) -> None:
     slot = current.get()
     if slot is not None:
         slot.failure, slot.retries = find(error, streams=streams), retries
+        slot.status = _status_in_stream(error)
 
 
 def find(error: BaseException, *, streams: bool = False) -> Failure | None:
@@ -136,6 +141,18 @@ def find(error: BaseException, *, streams: bool = False) -> Failure | None:
     """
     found = (_failure(one, streams=streams) for one in _chain(error))
     return next(filter(None, found), None)
+
+
+def _status_in_stream(error: BaseException) -> int | None:
+    """Of an error event, which has no status of its own: the innermost exception is made of it."""
+    found = [status for one in _chain(error) if (status := _status_of(one))]
+    return found[-1] if found else None
+
+
+def _status_of(error: BaseException) -> int | None:
+    event = getattr(error, "body", None)
+    told = event.get("code") if isinstance(event, dict) else getattr(error, "status_code", None)
+    return int(str(told)) if _IS_STATUS.fullmatch(str(told)) else None
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -323,8 +340,17 @@ def _cleared_event(event: dict[str, Any], slot: Slot) -> dict[str, Any]:
         return event
     broken = _how_it_broke(said, slot)
     slot.has_broken = slot.has_broken or broken is not None
+    broken = broken or _of_a_chat(error, said, slot)
     told = _told(broken, event) if broken else {"message": plain(said)}
     return {**event, "error": {**error, **told}}
+
+
+def _of_a_chat(error: dict[str, Any], said: str, slot: Slot) -> ProxyError | None:
+    """LiteLLM's own event for a chat completion, which has a status for a code, in letters."""
+    code = error.get("code")
+    if error.keys() != _OF_A_CHAT or not (isinstance(code, str) and _IS_STATUS.fullmatch(code)):
+        return None
+    return proxy_error(plain(said), slot.status or int(code))
 
 
 def _how_it_broke(said: str, slot: Slot) -> ProxyError | None:

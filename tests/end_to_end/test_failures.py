@@ -254,7 +254,7 @@ def test_a_stream_that_is_an_error_from_its_first_event_on_has_a_status(
     daemon: Daemon, path: str
 ) -> None:
     answer = ask(daemon, path, "compatible", "@@error=0@@", stream=True)
-    assert (answer.status_code, message_of(answer)) == (500, "Overloaded")
+    assert (answer.status_code, message_of(answer)) == (503, "Overloaded")
 
 
 def test_also_where_litellm_has_lost_what_was_said(daemon: Daemon) -> None:

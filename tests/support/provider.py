@@ -683,4 +683,5 @@ def _error_frame(recorded: Recorded) -> bytes:
     if recorded.path.endswith("/responses"):
         error = {"type": "error", "code": "server_error", "message": "Overloaded", "param": None}
         return answers.event("error", error)
-    return answers.unnamed(_error(recorded, 503, "Overloaded"))
+    error = _error(recorded, 503, "Overloaded")
+    return answers.unnamed({"error": {**error["error"], "code": 503}})

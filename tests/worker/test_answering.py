@@ -105,6 +105,13 @@ async def test_what_litellm_asked_of_a_provider_itself_fails_as_a_routed_request
     assert (status, headers[b"retry-after"], pieces) == (529, b"7", [PROVIDERS.body])
 
 
+async def test_the_first_event_of_a_stream_can_have_had_a_status():
+    said = b'{"error": {"message": "litellm.APIConnectionError: Overloaded", "code": "500"}}'
+    status, _, pieces = await sent(500, said, slot=Slot(status=503))
+    assert (status, orjson.loads(pieces[0])["error"]["message"]) == (503, "Overloaded")
+    assert (await sent(400, said, slot=Slot(status=503)))[0] == 400
+
+
 async def test_a_stream_that_breaks_says_how():
     slot = Slot(find(httpx.ReadError("private")))
     frames = [b'data: {"a": 1}\n\n', b'data: {"error": {"message": "private"}}\n\n']

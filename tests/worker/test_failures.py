@@ -241,6 +241,9 @@ QUOTED = '{"error": {"message": "slow down", "type": "x"}}'
         "litellm.APIError: AnthropicException - {'type': 'x', 'message': 'slow down'}",
         f"litellm.APIError: MistralException - (429, '{QUOTED}')",
         f"(429, '{QUOTED}')",
+        "litellm.MidStreamFallbackError: litellm.APIConnectionError: APIConnectionError: "
+        "Text-completion-openaiException - slow down Original exception: APIConnectionError: "
+        "litellm.APIConnectionError: Text-completion-openaiException - slow down",
         "litellm.InternalServerError: AnthropicException - slow down. Handle with "
         "`litellm.InternalServerError`.",
         "litellm.ContextWindowExceededError: litellm.BadRequestError: AnthropicError - slow down\n"
@@ -311,6 +314,50 @@ def test_openais_clients_get_the_code_of_it():
         "param": None,
         "code": 504,
     }
+
+
+class ToldError(Exception):
+    """As the libraries make it of an error event."""
+
+    def __init__(self, **facts):
+        super().__init__("Overloaded")
+        self.__dict__.update(facts)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (ToldError(body={"message": "Overloaded", "code": 503}), 503),
+        (ToldError(body={"message": "Overloaded", "code": "server_error"}), None),
+        (ToldError(status_code=529), 529),
+        (ToldError(status_code=200), None),
+    ],
+)
+def test_what_a_stream_says_of_its_failure_is_known(error, status):
+    slot = Slot()
+    token = failures.current.set(slot)
+    note(wrapped(error), streams=True)
+    failures.current.reset(token)
+    assert (slot.failure, slot.status) == (None, status)
+
+
+@pytest.mark.parametrize(
+    ("slot", "kind", "code"),
+    [(Slot(status=503), "ProxyError", 503), (Slot(), "Unknown", 500)],
+)
+def test_openais_clients_get_a_type_and_a_status_of_litellms_event(slot, kind, code):
+    frame = (
+        b'data: {"error":{"message":"litellm.APIConnectionError: OpenAIException - Overloaded",'
+        b'"type":null,"param":null,"code":"500"}}\n\n'
+    )
+    error = {"message": "Overloaded", "type": kind, "param": None, "code": code}
+    assert orjson.loads(cleared(frame, slot)[6:]) == {"error": error}
+
+
+@pytest.mark.parametrize("code", [b'"server_error"', b"500", b"null"])
+def test_an_event_of_a_providers_own_keeps_its_type(code):
+    frame = b'data: {"error":{"message":"no","type":"x","param":null,"code":%s}}\n\n' % code
+    assert cleared(frame, Slot()) is frame
 
 
 def test_a_response_that_failed_keeps_its_code():
