@@ -56,7 +56,7 @@ def parse_body(
     {'model': 'haiku'}
 
     Raises:
-        ValidationError: it is neither a JSON object nor a whole form.
+        ValidationError: it is neither a JSON object nor a whole form, or a field is of another kind.
     """
     kind = content_type.partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
@@ -105,6 +105,10 @@ def _json_object(raw: bytes, loads: Callable[[bytes], Any]) -> dict[str, Any]:
         raise ValidationError(f"the request body is not valid JSON: {where}") from None
     if not isinstance(value, dict):
         raise ValidationError("the request body must be a JSON object")
+    if not isinstance(value.get("model"), str | None):
+        raise ValidationError("'model' must be a string")
+    if isinstance(value.get("metadata"), list | int | float):  # LiteLLM's fields go in there
+        raise ValidationError("'metadata' must be an object")
     return value
 
 

@@ -76,6 +76,20 @@ def test_json_that_is_no_object_is_refused(raw):
         parse_body(raw, "application/json")
 
 
+@pytest.mark.parametrize("model", [b'["a"]', b"5", b'{"a": 1}', b"true"])
+def test_a_model_that_is_no_name_is_refused(model):
+    with pytest.raises(ValidationError, match="'model' must be a string"):
+        parse_body(b'{"model": %s}' % model, "")
+    assert parse_body(b'{"model": null}', "") == {"model": None}
+
+
+@pytest.mark.parametrize("metadata", [b"[1]", b"5", b"0.5", b"false"])
+def test_metadata_that_nothing_can_be_added_to_is_refused(metadata):
+    with pytest.raises(ValidationError, match="'metadata' must be an object"):
+        parse_body(b'{"metadata": %s}' % metadata, "")
+    assert parse_body(b'{"metadata": {"a": 1}}', "") == {"metadata": {"a": 1}}
+
+
 def test_a_nesting_without_end_is_refused():
     with pytest.raises(ValidationError):
         parse_body(b"[" * 100_000, "")
