@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from tests.integration.proxy.answers import PATIENCE, Answer, ask
+from tests.integration.proxy.conftest import impatient
 from tests.integration.proxy.expected import SOME, Failure
 from tests.integration.proxy.house import ABROAD, NEW_KEY
 from tests.integration.proxy.rows import CANARY, NEEDS_LITELLM
@@ -423,6 +424,92 @@ def test_a_providers_header_may_have_any_letters(client: httpx.Client, path: str
     answer = ask(client, path, json=body, headers=KEY | NEEDS_LITELLM)
     check(answer, path, 429, "rate_limit_error", "rate_limit_error")
     assert answer.headers["retry-after"] == "7"
+
+
+@pytest.mark.parametrize(("event", "status"), [(0, 503), (1, 200)])
+def test_an_error_in_a_stream_has_the_providers_status(
+    client: httpx.Client, event: int, status: int
+) -> None:
+    """As the first event it is none of a stream: nothing has been said yet."""
+    path, text = "/v1/chat/completions", f"hello @@gap=0.02;error={event}@@"
+    body = said(text, path=path, model="gpt-4o", stream=True)
+    answer = ask(client, path, json=body, headers=KEY | NEEDS_LITELLM)
+    assert answer.status == status
+    told = Failure("openai", "ProxyError", "Overloaded")
+    assert_failure(answer, told, in_stream=status == 200)
+    error = (answer.events[-1] if answer.is_stream else answer.json)["error"]
+    assert error["code"] == 503
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/embeddings", {"model": "embedder", "input": "x", "metadata": [1]}),
+        ("/v1/images/generations", {"model": ["painter"], "prompt": "x"}),
+        ("/v1/messages", {"model": {"name": "default"}, "messages": []}),
+    ],
+)
+def test_a_field_of_another_kind_is_refused(
+    client: httpx.Client, path: str, body: dict[str, Any]
+) -> None:
+    answer = ask(client, path, json=body, headers=KEY)
+    check(answer, path, 400, "invalid_request_error", "ValidationError")
+
+
+def test_a_prompt_that_is_too_long_for_another_provider_is_told_as_anthropic_does(
+    client: httpx.Client,
+) -> None:
+    """Claude Code compacts a conversation at these words alone."""
+    limit = "maximum context length is 128000 tokens, your messages have 130000 tokens"
+    path, text = "/v1/messages", f"hello @@status=400;message={limit}@@"
+    answer = ask(client, path, json=said(text, path=path, model="gpt-4o"), headers=KEY)
+    assert answer.status == 400
+    told = "prompt is too long: 130000 tokens > 128000 maximum"
+    assert_failure(answer, Failure("anthropic", "invalid_request_error", told))
+
+
+@each_lane
+@pytest.mark.parametrize("model", ["claude-sonnet-4-5", "gpt-4o"])
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions"])
+def test_a_stream_that_breaks_off_is_told_in_our_words(
+    client: httpx.Client, path: str, model: str, lane: dict[str, str]
+) -> None:
+    body = said("hello @@events=8;gap=0.02;cut=6@@", path=path, model=model, stream=True)
+    answer = ask(client, path, json=body, headers=KEY | lane)
+    told = "the answer was cut: the provider went away"
+    assert_failure(answer, Failure(DIALECTS[path], message=told), in_stream=True)
+    is_named = b"\nevent: error\ndata: " in answer.body
+    assert is_named is (DIALECTS[path] == "anthropic")
+
+
+@each_lane
+@each_protocol
+def test_a_stream_that_stalls_is_ended_when_its_time_is_over(
+    client: httpx.Client, daemon: Daemon, path: str, model: str, lane: dict[str, str]
+) -> None:
+    body = said("hello @@events=8;gap=0.02;hold=6@@", path=path, model=model, stream=True)
+    with impatient(daemon):
+        answer = ask(client, path, json=body, headers=KEY | lane)
+    kind = "timeout_error" if DIALECTS[path] == "anthropic" else "UpstreamTimeout"
+    told = Failure(DIALECTS[path], kind, "the answer stopped coming")
+    assert_failure(answer, told, in_stream=True)
+
+
+@each_lane
+@each_way
+@each_protocol
+def test_a_request_has_the_id_that_the_provider_gave_it(
+    client: httpx.Client,
+    path: str,
+    model: str,
+    stream: bool,
+    lane: dict[str, str],
+) -> None:
+    """LiteLLM hides it behind a prefix of its own."""
+    body = said("hello @@number=4711@@", path=path, model=model, stream=stream)
+    answer = ask(client, path, json=body, headers=KEY | lane)
+    name = "request-id" if DIALECTS[path] == "anthropic" else "x-request-id"
+    assert answer.headers[name] == "req_004711"
 
 
 def test_a_reader_fails_in_the_providers_words(client: httpx.Client) -> None:
