@@ -56,7 +56,7 @@ def parse_body(
     {'model': 'haiku'}
 
     Raises:
-        ValidationError: it is neither a JSON object nor a whole form, or a field is of another kind.
+        ValidationError: it is neither a JSON object nor a whole form, or has fields of other kinds.
     """
     kind = content_type.partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
