@@ -71,7 +71,7 @@ RULES: Final[tuple[dict[str, Any], ...]] = (
 
 OURS: Final[dict[str, Any]] = {
     "lanes": {"direct": "auto"},
-    "fallbacks": {"fallback": ["default"], "abroad": [ABROAD]},
+    "fallbacks": {"fallback": ["default"]},
     "hooks": ["rule_evaluator", "model_router", "my_code.broken", "my_code.refuse"],
 }
 
@@ -114,7 +114,8 @@ def models(url: str) -> list[dict[str, Any]]:
 
 
 def setup() -> Setup:
-    return Setup(rules=RULES, ours=OURS, models=models, litellm=LITELLM, files={"my_code.py": CODE})
+    ours = OURS | {"fallbacks": {**OURS["fallbacks"], "abroad": [ABROAD]}}
+    return Setup(rules=RULES, ours=ours, models=models, litellm=LITELLM, files={"my_code.py": CODE})
 
 
 def _label(name: str, url: str) -> dict[str, Any]:
