@@ -91,7 +91,7 @@ class Way:
         if table.is_recorded:
             name = table.told_name(request.requested_model)
             report.find_about = lambda: about(request, name, table.session_key)
-        report.cost_as_asked = cost_as_asked(table, report.decision)
+        report.cost_as_asked = cost_as_asked(table, report.decision, request)
         first = encode(report.decided_message("direct"))
         report.answering(200)
         report.usage, report.cost_usd = USAGE, 0.004
