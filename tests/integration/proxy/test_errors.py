@@ -355,22 +355,24 @@ UNREADABLE: Final = "the provider's answer is none that LiteLLM can read"
 
 
 @pytest.mark.parametrize(
-    ("script", "told"),
+    ("model", "script", "told"),
     [
-        ("body=<html>login</html>", UNREADABLE),
-        ('body={"id": ', UNREADABLE),
-        ("body=", UNREADABLE),
-        ('body={"object": "chat.completion", "choices": []}', UNREADABLE),
-        ("status=200;message=an error", "an error"),
-        ("failed=server_error", "mock: failed with server_error"),
+        ("gpt-4o", "body=<html>login</html>", UNREADABLE),
+        ("gpt-4o", 'body={"id": ', UNREADABLE),
+        ("gpt-4o", "body=", UNREADABLE),
+        ("responder", "body=<html>login</html>", UNREADABLE),
+        ("responder", "body=", UNREADABLE),
+        ("responder", 'body={"object": "chat.completion", "choices": []}', UNREADABLE),
+        ("responder", "status=200;message=an error", "an error"),
+        ("responder", "failed=server_error", "mock: failed with server_error"),
     ],
 )
 def test_a_200_that_is_no_answer_is_a_failure(
-    client: httpx.Client, daemon: Daemon, script: str, told: str
+    client: httpx.Client, daemon: Daemon, model: str, script: str, told: str
 ) -> None:
     """LiteLLM would hand the provider's 200 on, with an error in it, or make an empty message."""
     path = "/v1/messages"
-    body = said(f"hello @@{script}@@", path=path, model="gpt-4o")
+    body = said(f"hello @@{script}@@", path=path, model=model)
     answer = ask(client, path, json=body, headers=KEY)
     assert answer.status == 502, answer.body
     assert_failure(answer, Failure("anthropic", "api_error", told))
