@@ -327,7 +327,7 @@ def _read_credentials(directory: Path) -> dict[str, str]:
         files = sorted(file for file in directory.iterdir() if is_env_name(file.name))
         return {file.name: file.read_text("utf-8").rstrip("\n") for file in files if file.is_file()}
     except (OSError, UnicodeDecodeError) as error:
-        reason = f"cannot read systemd's credentials: {type(error).__name__}"
+        reason = f"cannot read systemd's credentials ({type(error).__name__})"
         raise ConfigError(str(directory), reason) from None
 
 

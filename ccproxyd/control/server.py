@@ -11,7 +11,7 @@ talked into reaching it through some forwarder, so whatever carries an `Origin`,
 `Operations` that has its name. A failure is answered as `{"error": {"type", "message", "code"}}`.
 Of a bug a client learns the exception's name only, and the log the place, since the text of an
 exception may hold a piece of a request. An expected one has a message, which may quote what a
-module of the user's has said: every text of every answer goes through `clean` on its way out.
+module of the user's has said: what is free text in an answer goes through `clean` on its way out.
 """
 
 from __future__ import annotations
@@ -63,6 +63,8 @@ HOSTS: Final = ("localhost", "ccproxyd", "")
 _PROBE_SECONDS: Final = 2.0
 _BACKLOG: Final = 128
 _LAST_SECONDS: Final = 1.0
+_FREE_TEXTS: Final = frozenset({"detail", "last_exit", "lane_reason", "reason", "warnings"})
+"""The fields of answers that hold sentences."""
 """For a cancelled request to answer that it was."""
 
 _log = logging.getLogger(__name__)
@@ -155,7 +157,7 @@ async def serve(
     Args:
         listener: from `bind_control_socket`; closed at the end.
         operations: what the daemon does for each verb.
-        clean: takes out of the texts of all answers what is secret.
+        clean: takes out of the free texts of all answers what is secret.
         limits: what a connection may cost.
         owners: the uids that may use the verbs; by default our own and root.
     """
@@ -283,14 +285,16 @@ async def _carry_out(verb: Verb, operations: Operations, payload: Payload) -> An
     return await operation()
 
 
-def _cleaned(value: Any, clean: Clean) -> Any:
-    """A JSON value with each text in it cleaned; names of fields are ours."""
+def _cleaned(value: Any, clean: Clean, *, is_free: bool = False) -> Any:
+    """A JSON value with its free texts cleaned; a path or a label is somebody's to act on."""
     if isinstance(value, str):
-        return clean(value)
+        return clean(value) if is_free else value
     if isinstance(value, Mapping):
-        return {name: _cleaned(item, clean) for name, item in value.items()}
+        return {
+            name: _cleaned(item, clean, is_free=name in _FREE_TEXTS) for name, item in value.items()
+        }
     if isinstance(value, list | tuple):
-        return [_cleaned(item, clean) for item in value]
+        return [_cleaned(item, clean, is_free=is_free) for item in value]
     return value
 
 

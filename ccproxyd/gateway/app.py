@@ -291,7 +291,8 @@ class App:
         _describe(request, table, report)
         exchange.extra += header_pairs(_told(decision))
         exchange.query = urlencode({**named, "model": decision.label})
-        order = order_for(exchange, table, b"", decision, report.request_id)
+        barred = barred_from(decision, self.gate, table.models)
+        order = order_for(exchange, table, b"", decision, report.request_id, barred=barred)
         return Plan(lambda: order)
 
     async def _decide(self, request: Request, table: Table, report: Report) -> Decision:

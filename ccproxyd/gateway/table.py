@@ -137,7 +137,7 @@ class Table:
     @property
     def is_recorded(self) -> bool:
         """Whether the log has records of each request."""
-        return self.settings.logging.follows_requests
+        return self.settings.logging.follows_requests or self.settings.debug
 
     @property
     def starts_litellm_late(self) -> bool:

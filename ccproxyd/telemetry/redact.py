@@ -29,16 +29,21 @@ _PATTERNS: Final = (
     # Keys by their makers' prefixes: Anthropic, OpenAI, OpenRouter (sk-), Google, GitHub, GitLab,
     # AWS, Slack, Hugging Face, Groq, xAI, Perplexity, NVIDIA, Fireworks, Replicate, Together,
     # Stripe, and JSON web tokens.
-    re.compile(r"\b(?:sk|pk|rk)-[A-Za-z0-9_\-]{4,}"),
-    # The same glued to a word: behind the `n` of a `\n` that is written out, say.
-    re.compile(r"sk-[A-Za-z0-9_\-]{16,}"),
+    # Models, labels and people have names that begin so, too: short ones without a figure.
+    re.compile(r"\bsk-(?=[A-Za-z_\-]{0,40}\d)[A-Za-z0-9_\-]{4,}"),
+    re.compile(r"\bsk-(?:ant|proj|or|svcacct|ccproxy)-[A-Za-z0-9_\-]{4,}"),
+    re.compile(r"\b[pr]k-(?=[A-Za-z_\-]{0,40}\d)[A-Za-z0-9_\-]{8,}"),
+    # The same glued to a word: behind the `n` of a `\n` that is written out, say; but not what
+    # `task-`, `risk-`, `disk-`, `desk-`, `mask-`, `flask-` and their like begin.
+    re.compile(r"(?<!ta|ri|di|de|ma|la|io|hi|tu|du|hu|ba)sk-[A-Za-z0-9_\-]{16,}"),
+    re.compile(r"sk-(?:ant|proj|or)-[A-Za-z0-9_\-]{16,}"),
     re.compile(r"\bAIza[A-Za-z0-9_\-]{20,}"),
     re.compile(r"\bya29\.[A-Za-z0-9_\-.]+"),
     re.compile(r"\b(?:gh[pousr]|github_pat)_[A-Za-z0-9_]{16,}"),
     re.compile(r"\bglpat-[A-Za-z0-9_\-]{16,}"),
     re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}"),
     re.compile(r"\bxox[a-z]-[A-Za-z0-9-]{8,}"),
-    re.compile(r"\b(?:hf|gsk|xai|pplx|nvapi)[_-][A-Za-z0-9_\-]{8,}"),
+    re.compile(r"\b(?:hf|gsk|xai|pplx|nvapi)[_-](?=[A-Za-z0-9]{12})[A-Za-z0-9_\-]{16,}"),
     re.compile(r"\b(?:fw|r8|tgp_v1|[sr]k_live|[sr]k_test)_[A-Za-z0-9_\-]{16,}"),
     re.compile(r"\beyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]+\.[A-Za-z0-9_\-]*"),
 )
@@ -90,8 +95,15 @@ _PAIR: Final = re.compile(
 
 _BEARER: Final = re.compile(
     r"""(?ix)
-    \b (?: bearer | basic ) (?: ['"]? \s* : \s* | ['"]? \s+ | %20 | \+ ) ['"]?
+    \b bearer (?: ['"]? \s* : \s* | ['"]? \s+ | %20 | \+ ) ['"]?
     (?! (?: auth\w* | tokens? | keys? ) (?! [\w.~+/=-] ) ) [^\s'",;)}\]]+
+    """
+)
+# The word is an everyday one; what stands behind it has to look like base64.
+_BASIC: Final = re.compile(
+    r"""(?x)
+    \b [Bb] (?: asic | ASIC ) (?: \s+ | %20 | \+ ) ['"]?
+    (?= [A-Za-z0-9+/]{0,200} [A-Z0-9=] ) [A-Za-z0-9+/]{8,} ={0,2}
     """
 )
 
@@ -133,8 +145,8 @@ _WEBHOOK: Final = re.compile(
 )
 
 _FIELD: Final = re.compile(
-    r"(?:[\w ./-]{1,200}: ){0,3}?[\w./-]{1,200}\.ya?ml: "
-    r"\w{1,60}[.\[][\w.\[\]/-]{1,300}(?=: [a-z]+ )"
+    r"(?:[\w ./-]{1,200}: ){0,3}?[^\n:]{1,200}\.ya?ml: "
+    r"\w{1,60}[.\[][\w.\[\]/-]{1,300}(?=: (?:[a-z]+ |[A-Z]\w{1,60}: ))"
 )
 """Of our own errors: the file and the field, behind what cannot be done and before why."""
 
@@ -208,6 +220,7 @@ def _by_looks(text: str) -> str:
     text = _URL.sub(_clean_url, text)
     text = _QUERY.sub(rf"\1{MARK}", text)
     text = _BEARER.sub(MARK, text)
+    text = _BASIC.sub(MARK, text)
     for pattern in _PATTERNS:
         text = pattern.sub(MARK, text)
     return text

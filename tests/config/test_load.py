@@ -207,7 +207,7 @@ def test_credentials_that_cannot_be_read_are_an_error(
     write_config: WriteConfig, tmp_path: Path
 ) -> None:
     message = error_of(write_config(), CREDENTIALS_DIRECTORY=str(tmp_path / "none"))
-    assert message.endswith("none: cannot read systemd's credentials: FileNotFoundError")
+    assert message.endswith("none: cannot read systemd's credentials (FileNotFoundError)")
 
 
 def test_a_value_of_the_environment_that_is_not_utf8_is_an_error(write_config: WriteConfig) -> None:

@@ -425,9 +425,13 @@ def without_secret(text: str) -> str:
     return text.replace("hunter2", "[redacted]")
 
 
-async def test_each_text_of_an_answer_is_cleaned(path: Path) -> None:
+async def test_each_sentence_of_an_answer_is_cleaned_and_what_others_act_on_is_not(
+    path: Path,
+) -> None:
     fault = {"path": "a", "reason": "OSError: hunter2"}
-    status = {**STATUS.to_json(), "last_reload": {"error": fault}, "warnings": ["of hunter2"]}
+    labels = {"labels": ["hunter2"], "config_dir": "/home/hunter2"}
+    told = {"last_reload": {"error": fault}, "warnings": ["of hunter2"]}
+    status = {**STATUS.to_json(), **labels, **told}
     asked = FakeOperations(status=status)
     reply = await answer_to(
         path, request("GET", "/v1/status"), operations=asked, clean=without_secret
@@ -435,6 +439,7 @@ async def test_each_text_of_an_answer_is_cleaned(path: Path) -> None:
     assert reply.json["last_reload"]["error"] == {"path": "a", "reason": "OSError: [redacted]"}
     assert reply.json["warnings"] == ["of [redacted]"]
     assert reply.json["pid"] == STATUS.pid
+    assert {name: reply.json[name] for name in labels} == labels
 
 
 async def test_an_error_is_cleaned(path: Path) -> None:

@@ -404,3 +404,24 @@ def test_all_that_faulthandler_writes_is_known() -> None:
     other.join()
     assert len(lines) > 4
     assert [line for line in lines if not is_stack_line(line)] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "task-summarization-fast",
+        "risk-assessment-model",
+        "xai-grok-4-fast",
+        "hf-local-llama-8b",
+        "pk-model",
+        "/home/pk-smith/.ccproxy",
+        "ccproxy.yaml: ccproxy.rules[0].label: 'basic' is no model_name of config.yaml",
+        "sticky: basic since turn 3",
+        "basic: anthropic/claude",
+        "cannot read systemd's credentials (PermissionError)",
+        "parts/my+models.yaml: model_list[0].litellm_params.api_key: must be a text",
+        "ccproxy.yaml: ccproxy.rules[0].params.token: MyRule: expected a number",
+    ],
+)
+def test_names_that_begin_like_a_key_and_words_about_keys_stay(text: str) -> None:
+    assert redact(text) == text
