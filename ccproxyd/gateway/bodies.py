@@ -107,7 +107,8 @@ def _json_object(raw: bytes, loads: Callable[[bytes], Any]) -> dict[str, Any]:
         raise ValidationError("the request body must be a JSON object")
     if not isinstance(value.get("model"), str | None):
         raise ValidationError("'model' must be a string")
-    if isinstance(value.get("metadata"), list | int | float):  # LiteLLM's fields go in there
+    metadata = value.get("metadata")
+    if metadata and isinstance(metadata, list | int | float):  # LiteLLM's fields go in there
         raise ValidationError("'metadata' must be an object")
     return value
 

@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from itertools import chain
 from typing import Any, Final
 
 import orjson
 from attrs import define, evolve, field
 
-from ccproxyd.errors import CcproxydError
 from ccproxyd.routing import Request, TokenCounter
 from ccproxyd.routing.content import texts
 from ccproxyd.telemetry.usage import Usage
@@ -45,8 +45,8 @@ def tokens_of(request: Request) -> int:
     """Of the input, by our own count, or by its length where nothing can be counted."""
     try:
         return request.token_count
-    except CcproxydError:
-        return _by_length(orjson.dumps(dict(request.body)))
+    except Exception:  # the answer is out, or to be: nothing that a request has may spoil it
+        return _length_of(request)
 
 
 @define(eq=False)
@@ -87,7 +87,7 @@ class Estimate:
         counting = self._input
         if counting is not None and counting.done() and not counting.cancelled():
             return counting.result()
-        return _by_length(orjson.dumps(dict(self.request.body)))
+        return _length_of(self.request)
 
     def _count(self, text: str) -> int:
         if self.counter.is_ready and len(text) <= IN_THREAD:
@@ -128,6 +128,17 @@ def _called(function: Any) -> tuple[Any, Any]:
 
 def _section(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+def _length_of(request: Request) -> int:
+    """Of the texts and the tools: an image is as long as a book."""
+    body = request.body
+    contents = [_section(message).get("content") for message in request.messages]
+    said = map(texts, [body.get("system"), body.get("prompt"), *contents])
+    length = sum(len(text.encode("utf-8", "replace")) for text in chain.from_iterable(said))
+    with suppress(orjson.JSONEncodeError):  # nested deeper than it can write
+        length += len(orjson.dumps(body.get("tools") or ""))
+    return max(1, length // _BYTES_PER_TOKEN)
 
 
 def _by_length(raw: bytes) -> int:

@@ -32,6 +32,8 @@ from ccproxyd.telemetry.usage import Usage
 _COUNT_TOKENS: Final = "/count_tokens"
 _LONGEST_NAME: Final = 512
 """Of a model that a client names; it travels in a header."""
+_ENDLESS: Final = frozenset({"amoderation"})
+"""LiteLLM has no timeout of ours for these."""
 _MOST_ATTEMPTS: Final = 6
 """LiteLLM follows five fallbacks, and ends each attempt in time itself."""
 _NO_NOTES: Final[Mapping[str, Any]] = MappingProxyType({})
@@ -83,7 +85,7 @@ def plan_route(
             return evolve(order, betas=betas)
         body = _body_for_litellm(request, raw)
         order = order_for(exchange, table, body, decision, request_id, notes, barred)
-        if not table.lane_of(decision.label).falls_back:
+        if request.call_type in _ENDLESS or not table.lane_of(decision.label).falls_back:
             return order
         return _with_time_to_fall_back(order, streams=request.stream)
 

@@ -34,6 +34,7 @@ _FAILURES: Final = (
 )
 """How the frame of a failure begins: Anthropic's, that of OpenAI's responses, and that of its chat,
 which has no names."""
+_BLANK: Final = (b"", b"\r")
 _DONE: Final = (b"data: [DONE]", b"data:[DONE]")
 _ENDS: Final = (
     *(*_FAILURES, *_DONE),
@@ -41,6 +42,11 @@ _ENDS: Final = (
     *(b"event: response.completed", b"event: response.incomplete"),
 )
 """How the last frame begins; a client that leaves after it has everything."""
+_NO_ERROR: Final = (
+    *(b'data: {"error":null', b'data: {"error": null'),
+    *(b'data:{"error":null', b'data:{"error": null'),
+)
+"""Some servers have that in each frame."""
 _MAX_FRAME_BYTES: Final = 8 * 1024 * 1024
 _COUNTS: Final = frozenset(
     "input_tokens output_tokens prompt_tokens completion_tokens cache_read_input_tokens "
@@ -84,7 +90,7 @@ class StreamUsage:
 
     def __init__(self, on_lines: Callable[[list[bytes]], None] | None = None) -> None:
         self.has_failed = False
-        self._has_ended = False
+        self._has_ended = self._is_last = False
         self._on_lines = on_lines
         self._figures: dict[str, Any] = {}
         self._rest = b""
@@ -97,7 +103,7 @@ class StreamUsage:
     @property
     def has_ended(self) -> bool:
         """Whether the last frame is there, if perhaps not the end of its last line."""
-        return self._rest.startswith(_DONE) or (self._has_ended and not self._rest)
+        return self._has_ended or self._rest.startswith(_DONE)
 
     def feed(self, piece: bytes) -> None:
         *lines, rest = (self._rest + piece).split(b"\n")
@@ -105,9 +111,11 @@ class StreamUsage:
         for line in lines:
             if line.startswith(b"data:") and _MENTION in line:
                 self._figures.update(_figures_in(line[5:]))
-            elif line.startswith(_ENDS):
-                self._has_ended = True
+            elif line.startswith(_ENDS) and not line.startswith(_NO_ERROR):
+                self._is_last = True
                 self.has_failed = self.has_failed or line.startswith(_FAILURES)
+            elif self._is_last and line in _BLANK:
+                self._has_ended = True
         if self._on_lines is not None:
             self._on_lines(lines)
 

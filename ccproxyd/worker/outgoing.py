@@ -31,6 +31,7 @@ from urllib.parse import urlsplit
 
 from ccproxyd.config.deployments import KEYS_OF_A_PROVIDER
 from ccproxyd.config.lanes import anthropic_base, is_anthropics_own, needs_no_key
+from ccproxyd.config.litellm import WHOLE_ADDRESSES
 from ccproxyd.routing import Request
 from ccproxyd.routing.adapt import Adapted, adapt, strip_for_others
 from ccproxyd.routing.families import takes_anthropics
@@ -78,9 +79,13 @@ def provider_of(call: Call) -> str:
 def _with_patience(call: dict[str, Any], patience: float | None) -> dict[str, Any]:
     """The limit of its own that a deployment has holds as well; the shorter one counts."""
     own = call.get("timeout")
-    if patience is None or (isinstance(own, int | float) and own <= patience):
+    if patience is None:
         return call
-    return {**call, "timeout": patience}
+    try:
+        shorter = patience if own is None else min(float(own), patience)
+    except (TypeError, ValueError):  # httpx's, which says more than one
+        return call
+    return {**call, "timeout": shorter}
 
 
 # The client's own credential
@@ -117,7 +122,8 @@ def _reachable(call: Call, environ: Mapping[str, str]) -> dict[str, Any]:
 def _with_plain_address(call: Call, environ: Mapping[str, str]) -> dict[str, Any]:
     """LiteLLM puts Anthropic's path behind an address as it is, and behind a slash another one."""
     base = anthropic_base(call.get("api_base") or call.get("base_url"), environ)
-    if provider_of(call) != ANTHROPIC or not base.endswith("/"):
+    is_whole = environ.get(WHOLE_ADDRESSES, "").lower() == "true"
+    if provider_of(call) != ANTHROPIC or is_whole or not base.endswith("/"):
         return dict(call)
     others = {name: value for name, value in call.items() if name != "base_url"}
     return {**others, "api_base": base.rstrip("/")}

@@ -83,11 +83,12 @@ def test_a_model_that_is_no_name_is_refused(model):
     assert parse_body(b'{"model": null}', "") == {"model": None}
 
 
-@pytest.mark.parametrize("metadata", [b"[1]", b"5", b"0.5", b"false"])
+@pytest.mark.parametrize("metadata", [b"[1]", b"5", b"0.5", b"true"])
 def test_metadata_that_nothing_can_be_added_to_is_refused(metadata):
     with pytest.raises(ValidationError, match="'metadata' must be an object"):
         parse_body(b'{"metadata": %s}' % metadata, "")
     assert parse_body(b'{"metadata": {"a": 1}}', "") == {"metadata": {"a": 1}}
+    assert parse_body(b'{"metadata": []}', "") == {"metadata": []}, "PHP's empty object"
 
 
 def test_a_nesting_without_end_is_refused():

@@ -161,7 +161,7 @@ async def test_where_nothing_can_be_counted_the_length_tells():
     found = estimate(counter=Broken())
     usage = await used(found, delta(content="x" * 40), delta(content="y"))
     assert usage.output_tokens == 10 + 1
-    assert usage.input_tokens == len(orjson.dumps(dict(found.request.body))) // 4
+    assert usage.input_tokens == len('one two three""') // 4
     assert tokens_of(found.request) == usage.input_tokens
 
 
@@ -171,12 +171,22 @@ async def test_a_frame_without_end_is_not_counted_word_by_word(monkeypatch):
     assert (await used(estimate(), *lines)).output_tokens == 20 + 42 // 4
 
 
+async def test_what_is_nested_deeper_than_can_be_written_costs_nothing_but_its_count():
+    deep: list = []
+    for _ in range(400):
+        deep = [deep]
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 100_000}}
+    said = [{"role": "user", "content": [{"type": "text", "text": "one two"}, image]}]
+    found = estimate(tools=[deep], messages=said, counter=TokenCounter(Words()))
+    assert 1 <= tokens_of(found.request) < 5000
+
+
 async def test_a_client_that_leaves_before_the_input_is_counted_has_it_by_its_length():
     words = Words()
     found = estimate(counter=TokenCounter(words))
     words.held.clear()
     found.read([delta(role="assistant")])
-    assert found.in_place_of(SILENT).input_tokens == len(orjson.dumps(dict(found.request))) // 4
+    assert found.in_place_of(SILENT).input_tokens == len('one two three""') // 4
     words.held.set()
     await found.settled()
     assert found.in_place_of(SILENT).input_tokens == 3

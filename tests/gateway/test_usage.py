@@ -243,7 +243,15 @@ def test_a_stream_that_has_said_its_last_word_has_ended(last):
     assert stream.has_ended
 
 
+def test_what_says_that_there_is_no_error_is_no_end():
+    stream = StreamUsage()
+    stream.feed(b'data: {"error":null,"choices":[]}\n\n')
+    assert (stream.has_ended, stream.has_failed) == (False, False)
+
+
 def test_but_not_in_the_midst_of_it():
     stream = StreamUsage()
-    stream.feed(b'event: response.completed\ndata: {"half')
+    stream.feed(b"event: response.completed\n")
+    assert not stream.has_ended
+    stream.feed(b'data: {"half')
     assert not stream.has_ended

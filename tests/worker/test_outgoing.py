@@ -84,7 +84,15 @@ def headers_for(provider, call):
 
 @pytest.mark.parametrize(
     ("own", "patience", "timeout"),
-    [(None, 20.0, 20.0), (600, 20.0, 20.0), (5, 20.0, 5), (600, None, 600), (None, None, None)],
+    [
+        (None, 20.0, 20.0),
+        (600, 20.0, 20.0),
+        (5, 20.0, 5),
+        ("5", 20.0, 5),
+        ({"read": 5}, 20.0, {"read": 5}),
+        (600, None, 600),
+        (None, None, None),
+    ],
 )
 def test_an_attempt_takes_no_longer_than_it_may(outgoing, own, patience, timeout):
     call = {"model": "openai/gpt-5"} | ({"timeout": own} if own else {})

@@ -42,6 +42,7 @@ _MEDIA: Final = ("audio/", "image/", "video/")
 _TEXTUAL: Final = re.compile(r"text/|.*[/+](json|jsonl|xml|yaml|x-ndjson|x-yaml|javascript)\b")
 _MEDIA_TYPES: Final = ("media_type", "mime_type", "mimeType")
 _DATA_URL: Final = re.compile(r"data:([^,]{0,255}?);base64,")
+_MEDIA_TYPE: Final = re.compile(r"(?:[\w.+-]+/[\w.+-]+)?(?:;[\w.+=-]+)*")
 _ESCAPES: Final = re.compile(r"(?:\\u[0-9a-fA-F]{4})+")
 _WIDE: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _LONGEST_WORD: Final = 256
@@ -164,7 +165,11 @@ def _media_type(block: dict[str, Any], field: str) -> str | None:
 def _opened_url(text: str) -> list[Any] | None:
     """What a data URL holds, None where the text is none."""
     found = _DATA_URL.match(text) if text.startswith("data:") else None
-    return _opened(text[found.end() :], found[1].lower()) if found else None
+    if found is None:
+        return None
+    # Words in the place of a type are words.
+    said = [] if _MEDIA_TYPE.fullmatch(found[1]) else [found[1]]
+    return [*said, *_opened(text[found.end() :], found[1].lower())]
 
 
 def _opened(text: str, media_type: str) -> list[Any]:
@@ -178,7 +183,7 @@ def _opened(text: str, media_type: str) -> list[Any]:
     except ValueError:
         return [text]
     if (value := _json_of(raw)) is not None:
-        return [*own, value]
+        return [*own, value, *_decoded(raw)]
     return [*own, *_decoded(raw)] if is_text or _is_utf8(raw) else own
 
 
@@ -217,18 +222,14 @@ def _said_in_part(part: Part) -> Iterator[Said]:
 
 
 def _texts(raw: bytes) -> Iterator[Said]:
-    """Of JSON the strings, line by line if need be, and of anything else all of it."""
+    """All of it as it stands; of JSON also the strings, line by line if need be."""
     raw = raw.removeprefix(codecs.BOM_UTF8)
-    if (value := _json_of(raw)) is not None:
-        yield from strings_of(value)
-        return
-    others = []
-    for line in raw.split(b"\n") if _begins_as_json(raw) else [raw]:
-        if (value := _json_of(line)) is None:
-            others.append(line)
-        else:
+    if _begins_as_json(raw):
+        whole = _json_of(raw)
+        values = [whole] if whole is not None else map(_json_of, raw.split(b"\n"))
+        for value in values:
             yield from strings_of(value)
-    for text in _decoded(b"\n".join(others)):
+    for text in _decoded(raw):
         yield from _readings(text)
 
 

@@ -34,6 +34,8 @@ from ccproxyd.gateway.usage import NO_USAGE, StreamUsage, usage_of_json
 from ccproxyd.telemetry.usage import Usage
 
 WHOLE_BYTES: Final = 1024 * 1024
+_ENDLESS_SECONDS: Final = 5.0
+"""For the rest of a failure whose length nobody has told; then what there is is passed on."""
 
 HOP_BY_HOP: Final = frozenset(
     "connection keep-alive proxy-authenticate proxy-authorization te trailer transfer-encoding "
@@ -151,20 +153,38 @@ async def opened(incoming: Incoming, timeouts: Timeouts) -> Answer:
     length = said.get(_LENGTH, b"")
     is_short = _is_short(incoming, length)
     kind = _kind(incoming.headers)
-    deadline = asyncio.get_running_loop().time() + timeouts.first_byte
-    first = await incoming.read(deadline)
-    while is_short and not incoming.at_end and len(first) <= WHOLE_BYTES:
-        first += await incoming.read(deadline)
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeouts.first_byte
+    first, whole = await incoming.read(deadline), False
+    if is_short and length:
+        first, whole = await _filled(incoming, first, deadline, at_best=False)
+    elif is_short:
+        soon = min(deadline, loop.time() + _ENDLESS_SECONDS)
+        first, whole = await _filled(incoming, first, soon, at_best=True)
     return Answer(
         status=incoming.status,
         headers=_returned(incoming.headers),
         first=first,
         rest=incoming,
-        whole=is_short and len(first) <= WHOLE_BYTES,
+        whole=whole,
         streams=kind == _A_STREAM,
         is_json=kind == b"application/json",
         idle_seconds=timeouts.idle,
     )
+
+
+async def _filled(
+    incoming: Incoming, first: bytes, deadline: float, *, at_best: bool
+) -> tuple[bytes, bool]:
+    """The rest of a short answer, and whether that is all; `at_best` as far as it comes."""
+    try:
+        while not incoming.at_end and len(first) <= WHOLE_BYTES:
+            first += await incoming.read(deadline)
+    except (HungUpError, TimeoutError):
+        if not at_best:
+            raise
+        return first, False
+    return first, len(first) <= WHOLE_BYTES
 
 
 def _is_short(incoming: Incoming, length: bytes) -> bool:

@@ -44,6 +44,7 @@ from ccproxyd.gateway.lanes.answers import (
 from ccproxyd.gateway.lanes.connection import Connection, HungUpError, request_head
 from ccproxyd.gateway.lanes.failures import in_dialect
 from ccproxyd.gateway.lanes.upstream import Origin, Upstream
+from ccproxyd.gateway.paths import Dialect
 from ccproxyd.gateway.report import Report
 from ccproxyd.telemetry.usage import Usage
 
@@ -106,7 +107,9 @@ class DirectLane:
         except _FAILURES as error:
             raise _failure(error, errand) from None
         try:
-            answer = in_dialect(await _accepted(incoming, errand), exchange.dialect)
+            # Its path's, whatever headers of others a client sends along.
+            dialect = Dialect(errand.endpoint.protocol)
+            answer = in_dialect(await _accepted(incoming, errand), dialect)
             await pass_on(answer, exchange, report, "the provider")
         finally:
             incoming.let_go()

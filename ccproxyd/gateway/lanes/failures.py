@@ -90,15 +90,23 @@ def in_dialect(answer: Answer, dialect: Dialect) -> Answer:
     """A provider's answer as it is, unless it is a failure that the client's library cannot read.
 
     Such a failure at the beginning of a stream becomes one with a status, since nothing of it has
-    been sent yet.
+    been sent yet. One that is compressed all the same is left to the client.
     """
+    if dict(answer.headers).get(b"content-encoding", b"identity") != b"identity":
+        return answer
     if answer.status >= 400:
         return presented(answer, PROVIDERS, dialect) if answer.whole else answer
     if not (answer.streams and answer.first.startswith(_ERROR_EVENTS[dialect])):
         return answer
-    if not _EVENTS_END.search(answer.first) or _is_of(dialect, _first_event(answer)):
+    event = _first_event(answer)
+    if not _EVENTS_END.search(answer.first) or _is_of(dialect, event) or _says_none(event):
         return answer
     return presented(unstreamed(answer), PROVIDERS, dialect)
+
+
+def _says_none(event: Any) -> bool:
+    """Some servers have `"error": null` in each frame."""
+    return isinstance(event, dict) and "error" in event and not event["error"]
 
 
 def presented(answer: Answer, source: str, dialect: Dialect) -> Answer:

@@ -198,8 +198,8 @@ def in_bytes(raw, content_type=""):
     ("raw", "texts"),
     [
         (orjson.dumps({"contents": [{"parts": [{"text": "h\u00e4"}]}]}), ["h\u00e4"]),
-        (b'{"p": "a"}\n{"p": "\\u0062"}\nrest', ["a", "b", "rest"]),
-        (b'{"p": "a"}\n{"p": "\\u0062\xff"}', ["a", '{"p": "\\u0062\ufffd"}', '{"p": "b\ufffd"}']),
+        (b'{"p": "a"}\n{"p": "\\u0062"}\nrest', ["a", "b", '{"p": "a"}\n{"p": "b"}\nrest']),
+        (b'{"p": "a"}\n{"p": "\\u0062\xff"}', ["a", '{"p": "a"}\n{"p": "b\ufffd"}']),
         (codecs.BOM_UTF8 + b'["\\u0062"]', ["b"]),
         (b'{"p": NaN, "q": "\\u0062"}', ['{"p": NaN, "q": "\\u0062"}', '{"p": NaN, "q": "b"}']),
         (b"4111111111111111", ["4111111111111111"]),
@@ -208,7 +208,9 @@ def in_bytes(raw, content_type=""):
     ],
 )
 def test_of_bytes_all_is_looked_at(raw, texts):
-    assert [text for text in in_bytes(raw) if text or not raw] == texts
+    found = in_bytes(raw)
+    assert set(texts) <= set(found)
+    assert raw.decode("utf-8-sig", "replace") in found, "names of fields are words, too"
 
 
 def test_utf16_says_what_it_is():
@@ -238,7 +240,7 @@ def form(head, content):
     [
         (b"", b"a", ["n", "a"]),
         (b"", b"4111111111111111", ["n", "4111111111111111"]),
-        (b'; filename="f"', b'{"p": "\\u0062"}\n{"p": "c"}\n', ["n", "f", "b", "c", ""]),
+        (b'; filename="f"', b'{"p": "\\u0062"}\n{"p": "c"}\n', ["n", "f", "b", "c"]),
         (b'; filename="f"', b"a\xff", ["n", "f", "a\ufffd"]),
         (b'; filename="f"\r\ncontent-type: image/png', PNG, ["n", "f"]),
         (b'; filename="f"\r\ncontent-type: image/svg+xml', b"<svg>", ["n", "f", "<svg>"]),
@@ -246,7 +248,9 @@ def form(head, content):
     ],
 )
 def test_each_part_of_a_form_is_looked_at_by_itself(head, content, texts):
-    assert in_bytes(form(head, content), MULTIPART) == texts
+    found = in_bytes(form(head, content), MULTIPART)
+    assert found[: len(texts)] == texts
+    assert all(text.startswith('{"p"') for text in found[len(texts) :])
 
 
 def test_a_form_may_be_in_a_charset_of_its_own():
@@ -255,7 +259,7 @@ def test_a_form_may_be_in_a_charset_of_its_own():
 
 
 def test_what_calls_itself_a_form_and_is_none_is_looked_at_as_a_whole():
-    assert in_bytes(b'{"p": "a"}', MULTIPART) == ["a"]
+    assert in_bytes(b'{"p": "a"}', MULTIPART) == ["a", '{"p": "a"}']
     cut = form(b"", b"zeus").removesuffix(b"\r\n--X--\r\n")
     assert in_bytes(cut, MULTIPART) == [cut.decode()]
 
@@ -265,4 +269,24 @@ def test_a_urlencoded_form_is_read_each_value_of_it():
     assert in_bytes(b"p=project+zeus&p=%68era&q=", kind) == [
         *("p", "project zeus", "p", "hera", "q", ""),
     ]
-    assert in_bytes(b'{"p": "a"}', kind) == ["a"]
+    assert in_bytes(b'{"p": "a"}', kind) == ["a", '{"p": "a"}']
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"project zeus": 1}',
+        b'{"role": "project zeus lead"}',
+        b'{"type": "redacted_thinking", "note": "project zeus"}',
+    ],
+)
+def test_what_a_conversation_has_no_words_in_may_be_a_word_of_a_document(raw):
+    upload = form(b'; filename="f"', raw)
+    assert any("project zeus" in text for text in in_bytes(upload, MULTIPART))
+    encoded = base64.b64encode(raw).decode()
+    assert any("project zeus" in text for text in said(document(encoded, "application/json")))
+
+
+def test_words_in_the_place_of_a_media_type_are_words():
+    found = said(user("data: project zeus;base64,AAAA"))
+    assert any("project zeus" in text for text in found)

@@ -14,8 +14,10 @@ from ccproxyd.gateway.lanes.answers import (
     check_key,
     in_time,
     is_stream,
+    opened,
     pass_on,
 )
+from ccproxyd.gateway.lanes.connection import HungUpError
 from ccproxyd.gateway.report import Report
 from tests.gateway.house import Call
 
@@ -54,6 +56,18 @@ async def test_an_answer_that_does_not_begin_is_told_with_its_limit():
     with pytest.raises(UpstreamTimeout, match="no answer began within 0 s"):
         async with in_time(Timeouts(first_byte=0.01)):
             await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("error", [HungUpError(), TimeoutError()])
+async def test_a_failure_of_untold_length_keeps_what_it_has_said(error):
+    incoming = Told(b'{"error"', b": ", error=error)
+    incoming.status, incoming.headers = 529, [(b"retry-after", b"7")]
+    found = await opened(incoming, Timeouts())
+    assert (found.status, found.first, found.whole) == (529, b'{"error": ', False)
+    incoming = Told(b'{"error"', error=error)
+    incoming.status, incoming.headers = 529, [(b"content-length", b"99")]
+    with pytest.raises(type(error)):
+        await opened(incoming, Timeouts())
 
 
 async def test_a_stream_passes_piece_by_piece():

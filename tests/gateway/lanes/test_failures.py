@@ -223,6 +223,8 @@ def test_a_failure_in_foreign_words_is_told_in_the_clients():
         (answer(b'event: error\ndata: {"message": "no"}\n\n', streams=True), Dialect.OPENAI),
         (answer(b"event: message_start\ndata: {}\n\n", streams=True), Dialect.ANTHROPIC),
         (answer(b"event: error\ndata: {}\n", streams=True), Dialect.ANTHROPIC),
+        (answer(b'data: {"error":null,"choices":[]}\n\n', streams=True), Dialect.OPENAI),
+        (answer(b"\x1f\x8b", 529, (b"content-encoding", b"gzip")), Dialect.ANTHROPIC),
     ],
 )
 def test_what_the_client_understands_is_not_touched(given, dialect):
