@@ -107,6 +107,8 @@ _THINGS: Final = (
     "/files/{id}/content",
     "/v1/fine_tuning/jobs",
     "/fine_tuning/jobs",
+    "/v1/fine_tuning/jobs/{id}",
+    "/fine_tuning/jobs/{id}",
     "/v1/fine_tuning/jobs/{id}/cancel",
     "/fine_tuning/jobs/{id}/cancel",
     "/v1/assistants",

@@ -34,6 +34,7 @@ from ccproxyd.gateway.usage import NO_USAGE, StreamUsage, usage_of_json
 from ccproxyd.telemetry.usage import Usage
 
 WHOLE_BYTES: Final = 1024 * 1024
+_JSON: Final = b"application/json"
 _ENDLESS_SECONDS: Final = 5.0
 """For the rest of a failure whose length nobody has told; then what there is is passed on."""
 
@@ -126,14 +127,14 @@ def check_key(status: int, label: str, *, is_ours: bool) -> None:
 
 
 @asynccontextmanager
-async def in_time(timeouts: Timeouts) -> AsyncIterator[None]:
-    """The time that an answer has to begin.
+async def in_time(timeouts: Timeouts, deadline: float) -> AsyncIterator[None]:
+    """The time that an answer has to begin; `deadline` is the loop's.
 
     Raises:
         UpstreamTimeout: it did not.
     """
     try:
-        async with asyncio.timeout(timeouts.first_byte):
+        async with asyncio.timeout_at(deadline):
             yield
     except TimeoutError:
         raise too_late(timeouts) from None
@@ -143,23 +144,26 @@ def too_late(timeouts: Timeouts) -> UpstreamTimeout:
     return UpstreamTimeout(f"no answer began within {timeouts.first_byte:.0f} s")
 
 
-async def opened(incoming: Incoming, timeouts: Timeouts) -> Answer:
+async def opened(
+    incoming: Incoming, timeouts: Timeouts, deadline: float, *, json_is_whole: bool = False
+) -> Answer:
     """Wait for the first piece, or for all of a short answer.
+
+    Args:
+        json_is_whole: JSON of untold length is one value, and no list that grows.
 
     Raises:
         HungUpError, TimeoutError: neither came.
     """
     said = dict(incoming.headers)
     length = said.get(_LENGTH, b"")
-    is_short = _is_short(incoming, length)
     kind = _kind(incoming.headers)
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + timeouts.first_byte
+    is_short = _is_short(incoming, length) or (json_is_whole and not length and kind == _JSON)
     first, whole = await incoming.read(deadline), False
-    if is_short and length:
+    if is_short and (length or incoming.status < 400):
         first, whole = await _filled(incoming, first, deadline, at_best=False)
     elif is_short:
-        soon = min(deadline, loop.time() + _ENDLESS_SECONDS)
+        soon = min(deadline, asyncio.get_running_loop().time() + _ENDLESS_SECONDS)
         first, whole = await _filled(incoming, first, soon, at_best=True)
     return Answer(
         status=incoming.status,
@@ -168,7 +172,7 @@ async def opened(incoming: Incoming, timeouts: Timeouts) -> Answer:
         rest=incoming,
         whole=whole,
         streams=kind == _A_STREAM,
-        is_json=kind == b"application/json",
+        is_json=kind == _JSON,
         idle_seconds=timeouts.idle,
     )
 

@@ -42,7 +42,7 @@ from ccproxyd.gateway.lanes.answers import (
     too_late,
 )
 from ccproxyd.gateway.lanes.connection import Connection, HungUpError, request_head
-from ccproxyd.gateway.lanes.failures import in_dialect
+from ccproxyd.gateway.lanes.failures import begins_in_failure, in_dialect
 from ccproxyd.gateway.lanes.upstream import Origin, Upstream
 from ccproxyd.gateway.paths import Dialect
 from ccproxyd.gateway.report import Report
@@ -102,14 +102,17 @@ class DirectLane:
             DirectFailedError: it failed, and there is a fallback.
             ProxyError: the provider could not be reached, or did not answer in time.
         """
+        deadline = asyncio.get_running_loop().time() + errand.timeouts.first_byte
         try:
-            incoming = await self._reached(exchange, errand)
+            incoming = await self._reached(exchange, errand, deadline)
         except _FAILURES as error:
             raise _failure(error, errand) from None
         try:
             # Its path's, whatever headers of others a client sends along.
             dialect = Dialect(errand.endpoint.protocol)
-            answer = in_dialect(await _accepted(incoming, errand), dialect)
+            answer = in_dialect(await _accepted(incoming, errand, deadline), dialect)
+            if errand.falls_back and (answer.status >= 400 or begins_in_failure(answer, dialect)):
+                raise DirectFailedError
             await pass_on(answer, exchange, report, "the provider")
         finally:
             incoming.let_go()
@@ -120,32 +123,35 @@ class DirectLane:
         if self._fetcher is not None:
             await self._fetcher.close()
 
-    async def _reached(self, exchange: Exchange, errand: Errand) -> Incoming:
+    async def _reached(self, exchange: Exchange, errand: Errand, deadline: float) -> Incoming:
         """A connection that was kept may be gone when it is used again; then a fresh one is tried.
 
         What a fresh one has taken is never sent twice: the provider may be working on it.
         """
         place, tail = place_of(errand.endpoint.url), _tail(exchange, errand)
         if place is None or errand.endpoint.proxy or not _PLAIN.fullmatch(tail):
-            return await self._fetched(exchange, errand, errand.endpoint.url + tail)
+            return await self._fetched(exchange, errand, errand.endpoint.url + tail, deadline)
         origin = Origin(place.host, place.port, place.is_tls, errand.endpoint.verify)
         headers = headers_for(exchange, errand)
         head = request_head(exchange.method, place.target + tail, place.name, headers, errand.body)
         if (kept := self._upstream.kept(origin)) is not None:
             try:
-                return await _asked(kept, head, exchange, errand)
+                return await _asked(kept, head, exchange, errand, deadline)
             except HungUpError:
                 if kept.has_spoken:
                     raise
-        return await _asked(await self._connected(origin, errand), head, exchange, errand)
+        made = await self._connected(origin, errand, deadline)
+        return await _asked(made, head, exchange, errand, deadline)
 
-    async def _connected(self, origin: Origin, errand: Errand) -> Connection:
-        async with in_time(errand.timeouts):
+    async def _connected(self, origin: Origin, errand: Errand, deadline: float) -> Connection:
+        async with in_time(errand.timeouts, deadline):
             return await self._upstream.connect(origin)
 
-    async def _fetched(self, exchange: Exchange, errand: Errand, url: str) -> Incoming:
+    async def _fetched(
+        self, exchange: Exchange, errand: Errand, url: str, deadline: float
+    ) -> Incoming:
         """What a connection of our own is not made for."""
-        async with in_time(errand.timeouts):
+        async with in_time(errand.timeouts, deadline):
             return await self._fetch(exchange, errand, url)
 
     async def _fetch(self, exchange: Exchange, errand: Errand, url: str) -> Incoming:
@@ -175,21 +181,20 @@ _FAILURES: Final = (UpstreamTimeout, OSError, ValueError)
 
 
 async def _asked(
-    connection: Connection, head: bytes, exchange: Exchange, errand: Errand
+    connection: Connection, head: bytes, exchange: Exchange, errand: Errand, deadline: float
 ) -> Connection:
     """The connection, with the head of the answer on it."""
-    deadline = asyncio.get_running_loop().time() + errand.timeouts.first_byte
     await connection.asked(head, errand.body, deadline, without_body=exchange.method == "HEAD")
     return connection
 
 
-async def _accepted(incoming: Incoming, errand: Errand) -> Answer:
+async def _accepted(incoming: Incoming, errand: Errand, deadline: float) -> Answer:
     """An answer that may be passed on."""
     if errand.falls_back and incoming.status >= 400:
         raise DirectFailedError
     check_key(incoming.status, errand.label, is_ours=errand.token is None)
     try:
-        return await opened(incoming, errand.timeouts)
+        return await opened(incoming, errand.timeouts, deadline, json_is_whole=True)
     except _FAILURES as error:
         if isinstance(error, HungUpError) and is_stream(incoming) and not errand.falls_back:
             return broken_off(incoming.status, incoming.headers)

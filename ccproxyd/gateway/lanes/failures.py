@@ -104,6 +104,12 @@ def in_dialect(answer: Answer, dialect: Dialect) -> Answer:
     return presented(unstreamed(answer), PROVIDERS, dialect)
 
 
+def begins_in_failure(answer: Answer, dialect: Dialect) -> bool:
+    """Whether a stream has an error in place of its first words."""
+    begins = answer.streams and answer.first.startswith(_ERROR_EVENTS[dialect])
+    return begins and not _says_none(_first_event(answer))
+
+
 def _says_none(event: Any) -> bool:
     """Some servers have `"error": null` in each frame."""
     return isinstance(event, dict) and "error" in event and not event["error"]

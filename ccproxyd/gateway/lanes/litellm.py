@@ -148,7 +148,8 @@ class LiteLLMLane:
             is_ours = order.token is None and not order.client_keys
             check_key(incoming.status, order.label, is_ours=is_ours)
             with _from_worker(order):
-                answer = await opened(incoming, order.timeouts)
+                begin = asyncio.get_running_loop().time() + order.timeouts.first_byte
+                answer = await opened(incoming, order.timeouts, begin)
             report.retried = own_retries(incoming.headers)
             if fallback := taken_fallback(incoming.headers):
                 report.fallback = fallback

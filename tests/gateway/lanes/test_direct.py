@@ -470,7 +470,12 @@ async def test_the_deployments_timeout_holds(tmp_path):
 
 @pytest.mark.parametrize(
     ("label", "failure"),
-    [("rescued", "status=500"), ("rescued-too", "status=500"), ("rescued-too", "cut=0")],
+    [
+        ("rescued", "status=500"),
+        ("rescued", "error=0"),
+        ("rescued-too", "status=500"),
+        ("rescued-too", "cut=0"),
+    ],
 )
 async def test_what_fails_goes_to_litellm_where_it_has_a_fallback(
     tmp_path, sockets, label, failure
@@ -531,6 +536,21 @@ async def serving(respond, **more):
 def one_model(url: str, settings: str = "") -> str:
     params = f'{{model: anthropic/x, api_key: k, api_base: "{url}"}}'
     return f"model_list: [{{model_name: default, litellm_params: {params}}}]\n{settings}"
+
+
+CUT = (
+    b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-type: application/json\r\n\r\n"
+    b'5\r\n{"a":\r\n'
+)
+
+
+async def test_a_json_answer_of_untold_length_that_is_cut_has_a_status(tmp_path):
+    async with serving(lambda _: CUT) as port:
+        config = one_model(f"http://127.0.0.1:{port}")
+        async with open_house(write_config(tmp_path, OURS.split("  rules:")[0], config)) as house:
+            answer = await asked(house.app)
+    assert answer.status == 502
+    assert "hung up" in answer.json()["error"]["message"]
 
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
