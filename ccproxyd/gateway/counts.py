@@ -16,8 +16,8 @@ from typing import Any, Final
 import orjson
 from attrs import define, field
 
-from ccproxyd.errors import ProxyError
-from ccproxyd.gateway.estimates import IN_THREAD, tokens_of
+from ccproxyd.errors import CcproxydError, ProxyError
+from ccproxyd.gateway.estimates import IN_THREAD, by_length
 from ccproxyd.gateway.exchange import Exchange, header_pairs
 from ccproxyd.gateway.lanes.litellm import Log
 from ccproxyd.gateway.replies import json_reply
@@ -73,9 +73,12 @@ async def answer_count(
 
 async def count_tokens(request: Request) -> int:
     """Our own count, off the loop if it takes long."""
-    if request.new_characters > IN_THREAD:
-        return await asyncio.to_thread(tokens_of, request)
-    return tokens_of(request)
+    try:
+        if request.new_characters > IN_THREAD:
+            await asyncio.to_thread(lambda: request.token_count)
+        return request.token_count
+    except CcproxydError:  # all of it: a client that is told too little compacts too late
+        return by_length(orjson.dumps(dict(request.body)))
 
 
 async def _failure(exchange: Exchange, ask: Ask, held: _Held) -> str:

@@ -92,7 +92,7 @@ class Estimate:
     def _count(self, text: str) -> int:
         if self.counter.is_ready and len(text) <= IN_THREAD:
             return self.counter.count_text(text)
-        return _by_length(text.encode())
+        return by_length(text.encode())
 
 
 def _choices(line: bytes) -> list[Mapping[str, Any]]:
@@ -141,5 +141,6 @@ def _length_of(request: Request) -> int:
     return max(1, length // _BYTES_PER_TOKEN)
 
 
-def _by_length(raw: bytes) -> int:
+def by_length(raw: bytes) -> int:
+    """Tokens, where nothing better can be said of a text."""
     return max(1, len(raw) // _BYTES_PER_TOKEN)

@@ -175,5 +175,5 @@ async def test_without_a_tokenizer_it_is_still_a_number():
             raise CcproxydError("no tokenizer")
 
     body = orjson.loads(asking(prompt="x" * 400))
-    assert await counts.count_tokens(Request(body, counter=Broken())) == 100
+    assert await counts.count_tokens(Request(body, counter=Broken())) > 100
     assert KEY not in repr(body)
