@@ -317,19 +317,16 @@ def test_a_text_that_was_redacted_stays_as_it_is(text: str) -> None:
         "sk-" * 13_000,
         "//" * 20_000,
         "//a:b@" * 7_000,
-        "//a@A " * 7_000,
         "//[" * 13_000,
         "a?a=" * 10_000,
         "token=\\'" * 5_000,
         "token='" * 6_000,
         "('token'," * 4_500,
-        "'cookie: " * 4_500,
         "authorization='" * 2_700,
         "input_value=" * 3_400,
         "input_value=\n" * 3_000,
         "-----BEGIN PRIVATE KEY-----" * 1_500,
         "bearer: " * 5_000,
-        "--a-key " * 5_000,
         "api key " * 5_000,
         "A\n" * 20_000,
         "a/b.yaml: " * 4_000,
@@ -338,7 +335,16 @@ def test_a_text_that_was_redacted_stays_as_it_is(text: str) -> None:
 )
 def test_a_long_line_is_no_way_to_keep_the_daemon_busy(text: str) -> None:
     # Linear: with a cost that grows by the square, one of these would take minutes.
-    assert len(redact(text)) <= 3 * len(text)
+    assert len(redact(text)) <= len(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["//a@A " * 7_000, "'cookie: " * 4_500, "--a-key " * 5_000],
+    ids=lambda text: f"{text[:6]}...",
+)
+def test_nor_is_one_of_many_secrets_that_are_shorter_than_their_mark(text: str) -> None:
+    assert len(redact(text)) <= len(text) + len(MARK) * len(text.split())
 
 
 STACK = [
