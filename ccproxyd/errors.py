@@ -20,6 +20,20 @@ EXIT_NOT_RUNNING = 7
 EXIT_TEMPORARY = 75
 EXIT_CONFIG = 78
 
+_ANTHROPIC_TYPES: Final = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    500: "api_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+    503: "overloaded_error",
+}
+"""By status; of a type that two have, the first is its own."""
 _DEEPEST: Final = 20
 _MESSAGES: Final = ("error", "message", "Message", "detail", "msg", "errors")
 
@@ -101,6 +115,25 @@ def proxy_error(message: str, code: int) -> ProxyError:
     """
     known = (ValidationError, UpstreamTimeout, Unknown)
     return next((kind(message) for kind in known if kind.code == code), ProxyError(message, code))
+
+
+def anthropic_type(status: int) -> str:
+    """The name that Anthropic has for a failure with this status.
+
+    >>> anthropic_type(529), anthropic_type(422), anthropic_type(502)
+    ('overloaded_error', 'invalid_request_error', 'api_error')
+    """
+    other = "invalid_request_error" if status < 500 else "api_error"
+    return _ANTHROPIC_TYPES.get(status, other)
+
+
+def anthropic_status(kind: object) -> int:
+    """The status of a failure that Anthropic calls so; 500 where it has another name.
+
+    >>> anthropic_status("overloaded_error"), anthropic_status("some_error")
+    (529, 500)
+    """
+    return next((status for status, name in _ANTHROPIC_TYPES.items() if name == kind), 500)
 
 
 def message_in(body: Any) -> str | None:

@@ -253,9 +253,10 @@ def _rendered_models(document: Document) -> list[Any]:
 
 
 def _selftest(name: str) -> dict[str, Any]:
-    # Should mock_response ever be overlooked, the address still leads nowhere.
+    # Should mock_response ever be overlooked, the address still leads nowhere. The provider is none
+    # that has files or batches: what names no model goes to the first deployment of OpenAI's.
     nowhere = {"api_base": "http://127.0.0.1:1", "api_key": "none"}
-    params = {"model": "openai/selftest", "mock_response": "ok", **nowhere}
+    params = {"model": "custom_openai/selftest", "mock_response": "ok", **nowhere}
     return {"model_name": name, "litellm_params": params}
 
 

@@ -8,26 +8,13 @@ is Anthropic's own header: it spares the user 90 s of hopeless retries.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import orjson
 from attrs import field, frozen
 
-from ccproxyd.errors import ProxyError
+from ccproxyd.errors import ProxyError, anthropic_type
 from ccproxyd.gateway.paths import Dialect
-
-_ANTHROPIC_TYPES: Final = {
-    400: "invalid_request_error",
-    401: "authentication_error",
-    402: "billing_error",
-    403: "permission_error",
-    404: "not_found_error",
-    413: "request_too_large",
-    429: "rate_limit_error",
-    503: "overloaded_error",
-    504: "timeout_error",
-    529: "overloaded_error",
-}
 
 
 @frozen
@@ -90,16 +77,6 @@ def error_body(error: ProxyError, dialect: Dialect) -> dict[str, Any]:
             "code": error.code,
         }
     }
-
-
-def anthropic_type(status: int) -> str:
-    """The name that Anthropic has for a failure with this status.
-
-    >>> anthropic_type(529), anthropic_type(422), anthropic_type(502)
-    ('overloaded_error', 'invalid_request_error', 'api_error')
-    """
-    other = "invalid_request_error" if status < 500 else "api_error"
-    return _ANTHROPIC_TYPES.get(status, other)
 
 
 def error_event(error: ProxyError, dialect: Dialect) -> bytes:

@@ -15,6 +15,7 @@ Frames are parsed only when they mention usage, and nothing of their content is 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
@@ -39,9 +40,12 @@ _DONE: Final = (b"data: [DONE]", b"data:[DONE]")
 _ENDS: Final = (
     *(*_FAILURES, *_DONE),
     *(b"event: message_stop", b"event:message_stop", b'data: {"type":"message_stop"'),
+    b'data: {"type": "message_stop"',
     *(b"event: response.completed", b"event: response.incomplete"),
 )
 """How the last frame begins; a client that leaves after it has everything."""
+_REASON: Final = re.compile(rb'"finish_reason": ?"')
+"""In a chat's last choice; not every server says `[DONE]` after it."""
 _NO_ERROR: Final = (
     *(b'data: {"error":null', b'data: {"error": null'),
     *(b'data:{"error":null', b'data:{"error": null'),
@@ -90,7 +94,7 @@ class StreamUsage:
 
     def __init__(self, on_lines: Callable[[list[bytes]], None] | None = None) -> None:
         self.has_failed = False
-        self._has_ended = self._is_last = False
+        self._has_ended = self._is_last = self._gives_reason = False
         self._on_lines = on_lines
         self._figures: dict[str, Any] = {}
         self._rest = b""
@@ -105,6 +109,13 @@ class StreamUsage:
         """Whether the last frame is there, if perhaps not the end of its last line."""
         return self._has_ended or self._rest.startswith(_DONE)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether a conversation's answer that came to its end has said that it does."""
+        rest = self._rest
+        said = rest.startswith(_ENDS) or _REASON.search(rest) is not None
+        return self._is_last or self._gives_reason or said
+
     def feed(self, piece: bytes) -> None:
         *lines, rest = (self._rest + piece).split(b"\n")
         self._rest = rest if len(rest) <= _MAX_FRAME_BYTES else b""
@@ -116,6 +127,8 @@ class StreamUsage:
                 self.has_failed = self.has_failed or line.startswith(_FAILURES)
             elif self._is_last and line in _BLANK:
                 self._has_ended = True
+            if _REASON.search(line):
+                self._gives_reason = True
         if self._on_lines is not None:
             self._on_lines(lines)
 

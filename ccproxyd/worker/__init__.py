@@ -2,6 +2,7 @@
 
     environment   what must hold before the import; imports nothing of LiteLLM
     doors         all that we touch of LiteLLM, named; a test for each fails when LiteLLM moves
+    mended        what LiteLLM does in another way with us: how often it asks, how streams end
     verdict       the gateway's decision as it comes with a request, sealed
     intake        the ASGI layer around LiteLLM's app: takes the verdict off, counts
     carried       what of a client's headers and query is for Anthropic alone

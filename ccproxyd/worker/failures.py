@@ -167,6 +167,8 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 def _failure(error: BaseException, *, streams: bool) -> Failure | None:
     if isinstance(error, httpx.HTTPStatusError) and error.response.status_code >= 400:
         return _told_by_provider(error.response)
+    if (response := _told_to_native_code(error)) is not None:
+        return _told_by_provider(response)
     if isinstance(error, ProxyError):  # from one of our doors; LiteLLM adds its advice even so
         return ours(proxy_error(plain(error.message), error.code))
     if isinstance(error, httpx.TimeoutException):
@@ -174,6 +176,14 @@ def _failure(error: BaseException, *, streams: bool) -> Failure | None:
     if isinstance(error, httpx.TransportError):
         unreached = _unreached(_kind(error), _place(error))
         return attrs.evolve(unreached, source=CUT) if streams and _had_begun(error) else unreached
+    return None
+
+
+def _told_to_native_code(error: BaseException) -> httpx.Response | None:
+    """LiteLLM's compiled part raises a status, a body and headers, in no class to be named."""
+    match error.args, getattr(error, "headers", None):
+        case (int(status), str(body)), list(headers) if status >= 400:
+            return httpx.Response(status, content=body.encode(), headers=headers)
     return None
 
 

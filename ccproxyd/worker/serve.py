@@ -24,7 +24,7 @@ import uvicorn
 
 from ccproxyd.channel import Message
 from ccproxyd.config.aliases import install_aliases
-from ccproxyd.worker import abandoned, doors, handler, logs, outgoing, selftest
+from ccproxyd.worker import abandoned, doors, handler, logs, mended, outgoing, selftest
 from ccproxyd.worker.handler import CCProxyHandler, GatewayPolicy, Price
 from ccproxyd.worker.intake import Intake
 from ccproxyd.worker.order import Order, Orders, StartError, refusing
@@ -118,6 +118,8 @@ async def _litellm(
     doors.leave_empty_texts_out()
     doors.let_openais_refuse()
     doors.allow_any_headers()
+    mended.let_streams_end_as_they_do()
+    mended.ask_openais_once()
     running = doors.started(order.config)
     with refusing("LiteLLM cannot start"):
         state = await running.__aenter__()

@@ -204,7 +204,7 @@ def test_what_the_worker_needs_is_added(tmp_path: Path) -> None:
             {
                 "model_name": "selftest-1",
                 "litellm_params": {
-                    "model": "openai/selftest",
+                    "model": "custom_openai/selftest",
                     "api_base": "http://127.0.0.1:1",
                     "mock_response": "ok",
                     "api_key": "none",

@@ -255,3 +255,31 @@ def test_but_not_in_the_midst_of_it():
     assert not stream.has_ended
     stream.feed(b'data: {"half')
     assert not stream.has_ended
+
+
+CHUNK = b'data: {"choices": [{"delta": {}, "finish_reason": %s}]}\n\n'
+
+
+@pytest.mark.parametrize(
+    ("pieces", "whole"),
+    [
+        ([CHUNK % b"null"], False),
+        ([CHUNK % b"null", b"data: [DONE]\n\n"], True),
+        ([CHUNK % b"null", b"data: [DONE]"], True),
+        ([CHUNK % b"null", CHUNK % b'"stop"'], True),
+        ([CHUNK % b"null", (CHUNK % b'"stop"').rstrip()], True),
+        ([(CHUNK % b'"stop"').replace(b": ", b":"), CHUNK % b"null"], True),
+        ([b'event: message_start\ndata: {"type":"message_start"}\n\n'], False),
+        ([b'event: message_stop\ndata: {"type":"message_stop"}'], True),
+        ([b'data: {"type": "message_stop"}\n\n'], True),
+        ([b'event: response.created\ndata: {}\n\n'], False),
+        ([b'event: response.incomplete\ndata: {}\n\n'], True),
+        ([b'event: error\ndata: {}\n\n'], True),
+        ([], False),
+    ],
+)  # fmt: skip
+def test_an_answer_is_whole_that_says_why_it_ends(pieces, whole):
+    stream = StreamUsage()
+    for piece in pieces:
+        stream.feed(piece)
+    assert stream.is_whole is whole

@@ -21,7 +21,9 @@ requests at the same time do not disturb each other:
     gap=S           seconds between the events of a stream
     hold=N          wait before event N, or before the answer, until `release()`
     cut=N           close the connection after N events (or N bytes of a plain answer)
+    short=N         end the stream after N events, as if these were all
     error=N         an error event in place of event N ends the stream
+    type=NAME       the type of that event's error, where the API has types
     reset           close the connection without an answer
     events=N        a text of N short pieces
     size=N          a text of N characters, in pieces of 16 KB
@@ -62,6 +64,7 @@ from ccproxyd.demo.answers import Answer, Body, words
 MODELS: Final = ("claude-opus-4-8", "claude-sonnet-5", "claude-haiku-4-5", "gpt-5")
 
 _DIRECTIVE: Final = re.compile(r"@@([a-z][^@]*)@@")
+_PROMPTS: Final = "messages input prompt query document input_file_id name file".split()
 _PIECE: Final = 16 * 1024
 _BODY_LIMIT: Final = 1024**3
 _HEADER_LIMIT: Final = 64 * 1024
@@ -119,7 +122,7 @@ class Recorded:
     @property
     def prompt(self) -> str:
         """The newest user message's text, or the input of an API that has no messages."""
-        for key in ("messages", "input", "prompt", "query", "document"):
+        for key in _PROMPTS:
             if key in self.fields:
                 return _newest_text(self.fields[key])
         return ""
@@ -376,6 +379,8 @@ class MockProvider:
 
     async def _speech(self, exchange: Exchange) -> web.StreamResponse:
         await exchange.held()
+        if self.fails(exchange.script):
+            return exchange.failure()
         return web.Response(body=b"ID3 mock: ok", content_type="audio/mpeg")
 
     async def _ocr(self, exchange: Exchange) -> web.StreamResponse:
@@ -419,6 +424,8 @@ class MockProvider:
     async def _anything(self, exchange: Exchange) -> web.StreamResponse:
         if exchange.recorded.path == "/":
             return web.Response()
+        if self.fails(exchange.script):
+            return exchange.failure()
         return exchange.error(404, f"mock: no {exchange.recorded.path}")
 
 
@@ -448,7 +455,7 @@ class Exchange:
         if self.script.has("reset"):
             return self._hang_up(web.Response())
         if self.provider.fails(self.script):
-            return self._failure()
+            return self.failure()
         if self.script.has("body"):
             return web.Response(text=self.script.options["body"], content_type="application/json")
         if frames and self.recorded.stream:
@@ -467,7 +474,7 @@ class Exchange:
             headers=self._headers() | extra,
         )
 
-    def _failure(self) -> web.Response:
+    def failure(self) -> web.Response:
         status = self.script.number("status") or 500
         message = self.script.options.get("message", f"mock: failed with {status}")
         if self.script.has("echo"):
@@ -513,12 +520,12 @@ class Exchange:
         """The frames at the script's speed, as far as it lets them come."""
         script = self.script
         for number, frame in enumerate(frames):
-            if number == script.number("cut"):
+            if number in (script.number("cut"), script.number("short")):
                 return
             if number == script.number("hold"):
                 await self.provider.hold()
             if number == script.number("error"):
-                yield _error_frame(self.recorded)
+                yield _error_frame(self.recorded, script.options.get("type"))
                 return
             if number:
                 await anyio.sleep(script.seconds("gap"))
@@ -592,7 +599,7 @@ def _script_of(recorded: Recorded) -> Script:
 
 
 def _parsed(content_type: str, raw: bytes) -> Any:
-    """JSON as it is, a form as its text fields, anything else as None."""
+    """JSON as it is, a form as its text fields and its files' names, anything else as None."""
     if content_type.startswith("multipart/form-data"):
         return _form_fields(content_type, raw)
     try:
@@ -604,9 +611,11 @@ def _parsed(content_type: str, raw: bytes) -> Any:
 def _form_fields(content_type: str, raw: bytes) -> dict[str, str]:
     form = message_from_bytes(b"content-type: %s\r\n\r\n%s" % (content_type.encode(), raw))
     return {
-        str(part.get_param("name", header="content-disposition")): str(part.get_payload())
+        str(part.get_param("name", header="content-disposition")): str(
+            part.get_filename() or part.get_payload()
+        )
         for part in form.walk()
-        if not part.is_multipart() and part.get_filename() is None
+        if not part.is_multipart()
     }
 
 
@@ -676,10 +685,12 @@ def _error(recorded: Recorded, status: int, message: str) -> Body:
     return {"error": {"message": message, "type": type_, "param": None, "code": None}}
 
 
-def _error_frame(recorded: Recorded) -> bytes:
+def _error_frame(recorded: Recorded, kind: str | None = None) -> bytes:
     """The error in mid-stream, as each API says it."""
     if recorded.anthropic:
-        return answers.event("error", _error(recorded, 529, "Overloaded"))
+        body = _error(recorded, 529, "Overloaded")
+        named = {"type": kind} if kind else {}
+        return answers.event("error", {**body, "error": {**body["error"], **named}})
     if recorded.path.endswith("/responses"):
         error = {"type": "error", "code": "server_error", "message": "Overloaded", "param": None}
         return answers.event("error", error)

@@ -31,6 +31,7 @@ from ccproxyd.gateway.lanes.connection import BODYLESS, HungUpError
 from ccproxyd.gateway.replies import error_event
 from ccproxyd.gateway.report import Report
 from ccproxyd.gateway.usage import NO_USAGE, StreamUsage, usage_of_json
+from ccproxyd.routing.request import CONVERSATIONS
 from ccproxyd.telemetry.usage import Usage
 
 WHOLE_BYTES: Final = 1024 * 1024
@@ -261,6 +262,18 @@ async def _relayed(
             # No final piece after this frame: the transfer stays visibly incomplete. The blank
             # line ends a frame that was cut in its middle.
             await exchange.write(b"\n\n" + error_event(_reason(error, source), exchange.dialect))
+    else:
+        report.cut = _is_half(answer, reader, report.call_type)
+
+
+def _is_half(answer: Answer, reader: _InPassing, call_type: str) -> bool:
+    """Whether an answer came to an end that it did not say; its bytes are the provider's even so.
+
+    A proxy on the way can make a whole transfer of half an answer.
+    """
+    is_plain = dict(answer.headers).get(b"content-encoding", b"identity") == b"identity"
+    says_so = answer.streams and is_plain and call_type in CONVERSATIONS
+    return says_so and not reader.is_whole
 
 
 async def _usage_of_whole(answer: Answer, report: Report) -> Usage:
@@ -323,12 +336,18 @@ class _InPassing:
         self.catch_up()
         return self._reader.has_ended
 
+    @property
+    def is_whole(self) -> bool:
+        self.catch_up()
+        return self._reader.is_whole
+
 
 class _Unread:
     """Neither events nor JSON: of a long file each piece would be copied for nothing."""
 
     usage = NO_USAGE
     has_failed = has_ended = False
+    is_whole = True
 
     def feed(self, piece: bytes) -> None:
         """Of no interest."""
@@ -338,6 +357,7 @@ class _JSONUsage:
     """The usage of an answer whose length nobody told, as far as it is not too long."""
 
     has_failed = has_ended = False
+    is_whole = True
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []

@@ -22,11 +22,11 @@ from typing import Any, Final
 import attrs
 import orjson
 
-from ccproxyd.errors import message_in, proxy_error
+from ccproxyd.errors import anthropic_type, message_in, proxy_error
 from ccproxyd.gateway.exchange import Pairs
 from ccproxyd.gateway.lanes.answers import Answer
 from ccproxyd.gateway.paths import Dialect
-from ccproxyd.gateway.replies import anthropic_type, error_body
+from ccproxyd.gateway.replies import error_body
 
 HEADER: Final = "x-ccproxy-failure"
 OURS: Final = "ours"

@@ -428,19 +428,44 @@ def test_a_providers_header_may_have_any_letters(client: httpx.Client, path: str
     assert answer.headers["retry-after"] == "7"
 
 
-@pytest.mark.parametrize(("event", "status"), [(0, 503), (1, 200)])
+@pytest.mark.parametrize(
+    ("model", "code", "event", "begins"),
+    [
+        ("gpt-4o", 503, 0, False),
+        ("gpt-4o", 503, 1, True),
+        ("claude-sonnet-4-5", 529, 0, False),
+        ("claude-sonnet-4-5", 529, 1, False),
+        ("claude-sonnet-4-5", 529, 4, True),
+    ],
+)
 def test_an_error_in_a_stream_has_the_providers_status(
-    client: httpx.Client, event: int, status: int
+    client: httpx.Client, model: str, code: int, event: int, begins: bool
 ) -> None:
-    """As the first event it is none of a stream: nothing has been said yet."""
+    """Before a first word it is none of a stream: nothing has been said yet."""
     path, text = "/v1/chat/completions", f"hello @@gap=0.02;error={event}@@"
-    body = said(text, path=path, model="gpt-4o", stream=True)
+    body = said(text, path=path, model=model, stream=True)
     answer = ask(client, path, json=body, headers=KEY | NEEDS_LITELLM)
-    assert answer.status == status
+    assert answer.status == (200 if begins else code)
     told = Failure("openai", "ProxyError", "Overloaded")
-    assert_failure(answer, told, in_stream=status == 200)
+    assert_failure(answer, told, in_stream=begins)
     error = (answer.events[-1] if answer.is_stream else answer.json)["error"]
-    assert error["code"] == 503
+    assert error["code"] == code
+
+
+@each_lane
+@pytest.mark.parametrize("model", ["gpt-4o", "responder", "claude-sonnet-4-5"])
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/v1/responses"])
+def test_a_stream_that_stops_before_its_end_does_not_end_well(
+    client: httpx.Client, daemon: Daemon, path: str, model: str, lane: dict[str, str]
+) -> None:
+    """A proxy on the way to the provider can make a whole transfer of half an answer."""
+    body = said("hello @@events=8;gap=0.02;short=6@@", path=path, model=model, stream=True)
+    answer = ask(client, path, json=body, headers=KEY | lane)
+    assert answer.status == 200
+    last = answer.events[-1]
+    assert not answer.is_ended or last["type"] == "response.failed"
+    request_id = answer.headers["x-ccproxy-request-id"]
+    assert daemon.happened("ccproxy_post_api_call", request_id=request_id)["failed"] is True
 
 
 @pytest.mark.parametrize(
@@ -516,10 +541,33 @@ def test_a_request_has_the_id_that_the_provider_gave_it(
 
 def test_a_reader_fails_in_the_providers_words(client: httpx.Client) -> None:
     """LiteLLM prints the status and the body of it as Python would."""
-    page = {"type": "document_url", "document_url": "@@status=429;message=slow down@@"}
+    failing = "@@status=429;retry-after=7;message=slow down@@"
+    page = {"type": "document_url", "document_url": failing}
     answer = ask(client, "/v1/ocr", json={"model": "reader", "document": page}, headers=KEY)
-    assert answer.status == 429
+    assert (answer.status, answer.headers["retry-after"]) == (429, "7")
     assert_failure(answer, Failure("openai", message="slow down"))
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/images/generations", {"model": "painter", "prompt": "BUSY"}),
+        ("/v1/audio/speech", {"model": "mouth", "input": "BUSY", "voice": "alloy"}),
+        ("/v1/completions", {"model": "gpt-4o", "prompt": "BUSY"}),
+    ],
+)
+@pytest.mark.parametrize("status", [429, 500, 529])
+def test_a_provider_that_is_busy_is_asked_once(
+    client: httpx.Client, provider: RunningProvider, path: str, body: dict[str, str], status: int
+) -> None:
+    """OpenAI's library would wait as long as it is told to, and ask again."""
+    busy = f"@@status={status};retry-after=7;message=slow down@@"
+    asked = {name: busy if said == "BUSY" else said for name, said in body.items()}
+    before = len(provider.requests)
+    answer = ask(client, path, json=asked, headers=KEY)
+    assert (answer.status, answer.headers["retry-after"]) == (status, "7")
+    assert_failure(answer, Failure("openai", message="slow down"))
+    assert len(provider.requests) == before + 1
 
 
 @each_lane

@@ -23,13 +23,20 @@ def daemon(provider: RunningProvider) -> Iterator[Daemon]:
         "target": f"{provider.url}/v1/messages",
         "headers": {"x-api-key": PROVIDER_KEY},
     }
-    environment = {"ANTHROPIC_API_BASE": provider.url, "ANTHROPIC_API_KEY": PROVIDER_KEY}
+    environment = {
+        "ANTHROPIC_API_BASE": provider.url,
+        "ANTHROPIC_API_KEY": PROVIDER_KEY,
+        "OPENAI_API_BASE": f"{provider.url}/v1",
+        "OPENAI_BASE_URL": f"{provider.url}/v1",
+        "OPENAI_API_KEY": PROVIDER_KEY,
+    }
     setup = Setup(
         rules=[],
         models=lambda url: [anthropic_model("default", url)],
         litellm={
             "general_settings": {"pass_through_endpoints": [own]},
             "environment_variables": environment,
+            "files_settings": [{"custom_llm_provider": "openai", "api_key": PROVIDER_KEY}],
         },
     )
     with running_daemon(setup, provider.url) as running:
@@ -66,3 +73,28 @@ def test_an_error_of_the_providers_keeps_its_status_and_its_words(
     answer = passed(daemon, path, "@@status=429;retry-after=7;message=slow down@@")
     assert (answer.status, answer.headers["retry-after"]) == (429, "7")
     assert answer.json["error"]["message"] == "slow down"
+
+
+BUSY = "@@status=429;retry-after=7;message=slow down@@"
+BATCH = {"endpoint": "/v1/chat/completions", "completion_window": "24h"}
+
+
+@pytest.mark.parametrize(
+    ("path", "parts"),
+    [
+        ("/v1/vector_stores", {"json": {"name": BUSY}}),
+        ("/v1/vector_stores/vs_1/search", {"json": {"query": BUSY}}),
+        ("/v1/containers", {"json": {"name": BUSY}}),
+        ("/v1/batches", {"json": {"input_file_id": BUSY, **BATCH}}),
+        ("/v1/files", {"data": {"purpose": "user_data"}, "files": {"file": (BUSY, b"x")}}),
+    ],
+)
+def test_what_has_no_model_is_asked_once_and_fails_as_the_provider_says(
+    daemon: Daemon, provider: RunningProvider, path: str, parts: dict[str, Any]
+) -> None:
+    before = len(provider.requests)
+    with httpx.Client(base_url=str(daemon.client.base_url), timeout=60) as client:
+        answer = ask(client, path, headers={"x-api-key": daemon.key}, **parts)
+    assert (answer.status, answer.headers.get("retry-after")) == (429, "7"), answer.body
+    assert answer.json["error"]["message"] == "slow down"
+    assert len(provider.requests) == before + 1

@@ -1,0 +1,124 @@
+"""What LiteLLM, and OpenAI's library below it, do in another way with us.
+
+A stream can end in an error, or without any end. LiteLLM takes the status of the one away, which
+is in its type, and makes an end for the other, so that half an answer looks whole. OpenAI's library
+asks again by itself where LiteLLM says nothing: that takes as long as a provider's `retry-after`
+says, and nobody counts it. How often to ask is for the config to say, and for clients.
+
+These are doors as those of `doors`; tests/worker/test_mended.py opens each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final, TypeVar
+
+import httpx
+from litellm.llms.anthropic.chat import handler as anthropics
+from litellm.llms.anthropic.common_utils import AnthropicError
+from litellm.llms.openai import openai as openais
+from litellm.llms.openai.fine_tuning import handler as tunings
+from litellm.types.utils import CallTypes
+from openai import AsyncStream
+from openai._streaming import ServerSentEvent
+from openai.resources import completions as texts
+from openai.resources.chat.completions import completions as chats
+
+from ccproxyd.errors import anthropic_status, message_in
+
+_NO_END: Final = "the stream ended without sending complete message body"
+"""As httpx begins it when a body is shorter than its head has said."""
+_DONE: Final = "[DONE]"
+_LAST: Final = "message_stop"
+_ASKED_AGAIN: Final = frozenset({CallTypes.atranscription, CallTypes.aspeech})
+
+_Piece = TypeVar("_Piece")
+
+
+class _WholeMessage(anthropics.ModelResponseIterator):  # type: ignore[misc]
+    """LiteLLM's way from a stream of Anthropic's to a chat's."""
+
+    _is_whole = False
+
+    def chunk_parser(self, chunk: dict[str, Any]) -> Any:
+        """
+        Raises:
+            AnthropicError: the event is an error; with the status that its type stands for.
+        """
+        kind = chunk.get("type")
+        if kind == "error":
+            error = chunk.get("error")
+            named = error.get("type") if isinstance(error, dict) else None
+            said = message_in(chunk) or "the provider failed and gave no reason"
+            raise AnthropicError(status_code=anthropic_status(named), message=said)
+        self._is_whole = self._is_whole or kind == _LAST
+        return super().chunk_parser(chunk)
+
+    async def __anext__(self) -> Any:
+        """
+        Raises:
+            httpx.RemoteProtocolError: the stream is over, and has not said so.
+        """
+        try:
+            return await super().__anext__()
+        except StopAsyncIteration:
+            if self._is_whole:
+                raise
+        raise httpx.RemoteProtocolError(_NO_END)
+
+
+class _WholeStream(AsyncStream[_Piece]):
+    """OpenAI's streams of completions, whose reader leaves at the last event."""
+
+    async def _iter_events(self) -> AsyncIterator[ServerSentEvent]:
+        """
+        Raises:
+            httpx.RemoteProtocolError: the stream is over, and nobody has left.
+        """
+        async for event in super()._iter_events():
+            yield event
+        raise httpx.RemoteProtocolError(_NO_END)
+
+
+def let_streams_end_as_they_do() -> None:
+    """From now on a completion's stream that fails has the status of its failure.
+
+    And one that stops before it has given a reason to is cut: LiteLLM would say that it is done. It
+    takes no notice where the reason is there, and only the last event is not.
+    """
+    anthropics.ModelResponseIterator = _WholeMessage
+    chats.AsyncStream = texts.AsyncStream = _WholeStream  # type: ignore[attr-defined]
+
+
+def ask_openais_once() -> None:
+    """From now on OpenAI's library asks once for an image, and for what has no model.
+
+    LiteLLM leaves these to its default, two more times, unless the request has `max_retries`; of an
+    image's it does not read that.
+    """
+    chat = openais.OpenAIChatCompletion
+    chat.aimage_generation = _with_max_retries(chat.aimage_generation, lambda _: 0)
+    for api in (openais.OpenAIFilesAPI, openais.OpenAIBatchesAPI, tunings.OpenAIFineTuningAPI):
+        api.get_openai_client = _with_max_retries(api.get_openai_client, _none_unless_said)
+    threads = openais.OpenAIAssistantsAPI
+    threads.async_get_openai_client = _with_max_retries(
+        threads.async_get_openai_client, _none_unless_said
+    )
+
+
+def _with_max_retries(
+    call: Callable[..., Any], number: Callable[[int | None], int]
+) -> Callable[..., Any]:
+    def called(*asked: Any, max_retries: int | None = None, **how: Any) -> Any:
+        return call(*asked, max_retries=number(max_retries), **how)
+
+    return called
+
+
+def _none_unless_said(max_retries: int | None) -> int:
+    return 0 if max_retries is None else max_retries
+
+
+def would_be_asked_again(call_type: object) -> bool:
+    """Whether OpenAI's library asks again for such a call, if it has no `max_retries`."""
+    return call_type in _ASKED_AGAIN

@@ -1,0 +1,181 @@
+"""What LiteLLM and OpenAI's library do otherwise with us; each is asked through LiteLLM itself."""
+
+import httpx
+import pytest
+
+from ccproxyd.worker.failures import CUT, PROVIDER, find
+from tests.support.provider import MockProvider
+
+pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore")]
+
+CLAUDE, GPT, TEXT = "anthropic/m", "openai/m", "text-completion-openai/m"
+SLOW_DOWN = "@@status=429;retry-after=0.01;message=slow down@@"
+
+
+@pytest.fixture
+async def litellm(doors, monkeypatch):
+    """With clients of its own for each test, whose loop they belong to."""
+    litellm = doors.litellm
+    anthropics = type(litellm.module_level_aclient)()
+    cache = type(litellm.in_memory_llm_clients_cache)()
+    monkeypatch.setattr(litellm, "in_memory_llm_clients_cache", cache)
+    monkeypatch.setattr(litellm, "module_level_aclient", anthropics)
+    async with httpx.AsyncClient() as session:
+        monkeypatch.setattr(litellm, "aclient_session", session)
+        yield litellm
+    await litellm.close_litellm_async_clients()
+    await anthropics.close()
+
+
+@pytest.fixture
+def mended(doors):
+    from ccproxyd.worker import mended
+
+    return mended
+
+
+@pytest.fixture
+def whole_streams(mended, monkeypatch):
+    monkeypatch.setattr(
+        mended.anthropics, "ModelResponseIterator", mended.anthropics.ModelResponseIterator
+    )
+    for module in (mended.chats, mended.texts):
+        monkeypatch.setattr(module, "AsyncStream", module.AsyncStream)
+    mended.let_streams_end_as_they_do()
+
+
+@pytest.fixture
+def asked_once(mended, monkeypatch):
+    openais = mended.openais
+    for api, name in (
+        (openais.OpenAIChatCompletion, "aimage_generation"),
+        (openais.OpenAIFilesAPI, "get_openai_client"),
+        (openais.OpenAIBatchesAPI, "get_openai_client"),
+        (openais.OpenAIAssistantsAPI, "async_get_openai_client"),
+        (mended.tunings.OpenAIFineTuningAPI, "get_openai_client"),
+    ):
+        monkeypatch.setattr(api, name, getattr(api, name))
+    mended.ask_openais_once()
+
+
+def address(provider, model):
+    base = provider.url if model == CLAUDE else f"{provider.url}/v1"
+    return {"api_base": base, "api_key": "none", "max_retries": 0}
+
+
+async def streamed(litellm, provider, model, directive):
+    """The reasons that a stream gives to be over, or the exception that it ends in."""
+    said = f"hello @@{directive}@@"
+    where = address(provider, model)
+    try:
+        if model == TEXT:
+            answer = await litellm.atext_completion(model=model, prompt=said, stream=True, **where)
+        else:
+            turns = [{"role": "user", "content": said}]
+            answer = await litellm.acompletion(model=model, messages=turns, stream=True, **where)
+        return {chunk.choices[0].finish_reason async for chunk in answer if chunk.choices} - {None}
+    except Exception as error:
+        return error
+
+
+each_model = pytest.mark.parametrize("model", [CLAUDE, GPT, TEXT])
+
+
+@pytest.mark.usefixtures("whole_streams")
+@each_model
+async def test_a_stream_that_says_that_it_is_over_is_whole(litellm, model):
+    async with MockProvider() as provider:
+        assert await streamed(litellm, provider, model, "events=3") == {"stop"}
+
+
+@pytest.mark.usefixtures("whole_streams")
+@each_model
+@pytest.mark.parametrize("events", [0, 1, 3])
+async def test_a_stream_that_stops_before_its_end_is_cut(litellm, model, events):
+    """LiteLLM would say that it is done, and why."""
+    async with MockProvider() as provider:
+        ended = await streamed(litellm, provider, model, f"events=8;short={events}")
+    assert find(ended, streams=True).source == CUT
+
+
+@pytest.mark.usefixtures("whole_streams")
+@pytest.mark.parametrize(("model", "events"), [(CLAUDE, 13), (GPT, 10), (TEXT, 8)])
+async def test_a_stream_that_has_said_why_it_ends_is_whole(litellm, model, events):
+    """All of it is there but `message_stop`, or `[DONE]`, which not every server sends."""
+    async with MockProvider() as provider:
+        ended = await streamed(litellm, provider, model, f"events=8;short={events}")
+    assert ended == {"stop"}
+
+
+@pytest.mark.usefixtures("whole_streams")
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        ("overloaded_error", 529),
+        ("rate_limit_error", 429),
+        ("invalid_request_error", 400),
+        ("api_error", 500),
+        ("some_error", 500),
+    ],
+)
+@pytest.mark.parametrize("event", [0, 2])
+async def test_an_error_in_anthropics_stream_has_the_status_of_its_type(
+    litellm, kind, status, event
+):
+    async with MockProvider() as provider:
+        ended = await streamed(litellm, provider, CLAUDE, f"events=8;error={event};type={kind}")
+    told = ended.__cause__ or ended.__context__ or ended
+    assert (told.status_code, "Overloaded" in str(told)) == (status, True)
+
+
+async def asked_for(litellm, what, model, where):
+    match what:
+        case "image":
+            return await litellm.aimage_generation(model=model, prompt=SLOW_DOWN, **where)
+        case "transcription":
+            sound = ("@@.mp3", b"ID3")
+            return await litellm.atranscription(model=model, file=sound, prompt=SLOW_DOWN, **where)
+        case "speech":
+            return await litellm.aspeech(model=model, input=SLOW_DOWN, voice="alloy", **where)
+
+
+async def requests_for(litellm, what, **more):
+    """How many requests become of a call that is refused, and what is known of the refusal."""
+    async with MockProvider() as provider:
+        where = {"api_base": f"{provider.url}/v1", "api_key": "none", **more}
+        with pytest.raises(Exception, match="slow down") as refused:
+            await asked_for(litellm, what, GPT, where)
+        return len(provider.requests), find(refused.value)
+
+
+@pytest.mark.usefixtures("asked_once")
+async def test_openais_library_asks_once_for_an_image(litellm):
+    count, found = await requests_for(litellm, "image")
+    assert (count, found.status, found.source) == (1, 429, PROVIDER)
+    assert (b"retry-after", b"0.01") in found.headers
+
+
+@pytest.mark.usefixtures("asked_once")
+@pytest.mark.parametrize(("said", "number"), [(None, 0), (0, 0), (3, 3)])
+@pytest.mark.parametrize("api", ["Files", "Batches", "Assistants", "FineTuning"])
+def test_openais_client_asks_again_as_often_as_a_request_says(mended, api, said, number):
+    module = mended.tunings if api == "FineTuning" else mended.openais
+    calls = getattr(module, f"OpenAI{api}API")()
+    is_told_apart = api == "Assistants"
+    client_of = calls.async_get_openai_client if is_told_apart else calls.get_openai_client
+    about = {"api_key": "none", "api_base": None, "timeout": 1.0, "organization": None}
+    how = {} if is_told_apart else {"_is_async": True}
+    assert client_of(max_retries=said, client=None, **about, **how).max_retries == number
+
+
+@pytest.mark.parametrize("what", ["transcription", "speech"])
+async def test_what_would_be_asked_again_is_known_by_its_type(litellm, mended, what):
+    """Where this finds one request alone, OpenAI's library leaves it, and we need not tell it."""
+    assert mended.would_be_asked_again(litellm.types.utils.CallTypes(f"a{what}"))
+    assert (await requests_for(litellm, what))[0] == 3
+    assert (await requests_for(litellm, what, max_retries=0))[0] == 1
+
+
+async def test_other_calls_are_left_alone(litellm, mended):
+    assert not mended.would_be_asked_again(litellm.types.utils.CallTypes.acompletion)
+    assert not mended.would_be_asked_again(None)
