@@ -54,6 +54,9 @@ _INCOMPLETE: Final = (
 """What httpx says of an answer that has a head, where LiteLLM has been told to use it alone; and
 aiohttp, whose exception LiteLLM may have lost from the chain, which can be a circle."""
 
+_NATIVELY_BROKEN: Final = re.compile(r"upstream network error: [^()]*\((\w+)\)")
+"""What LiteLLM's compiled part says, with its own name for what broke."""
+
 _CLASSES: Final = re.compile(
     r"(litellm\.\w+: |[A-Z]\w*(Error|Exception|Timeout): |Timeout Error: "
     r"|[\w-]+(Exception|Error) -( |$))+"
@@ -169,6 +172,8 @@ def _failure(error: BaseException, *, streams: bool) -> Failure | None:
         return _told_by_provider(error.response)
     if (response := _told_to_native_code(error)) is not None:
         return _told_by_provider(response)
+    if isinstance(error, RuntimeError) and (broken := _NATIVELY_BROKEN.match(str(error))):
+        return _unreached(broken.group(1))
     if isinstance(error, ProxyError):  # from one of our doors; LiteLLM adds its advice even so
         return ours(proxy_error(plain(error.message), error.code))
     if isinstance(error, httpx.TimeoutException):

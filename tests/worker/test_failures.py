@@ -140,6 +140,37 @@ def test_an_answer_that_was_never_read_has_no_body():
     assert (found.status, found.body) == (500, b"")
 
 
+class NativeError(Exception):
+    """As LiteLLM's compiled part raises it: a status, a body, and headers if there are any."""
+
+    def __init__(self, status, body, headers=None):
+        super().__init__(status, body)
+        if headers is not None:
+            self.headers = headers
+
+
+def test_what_the_compiled_part_was_told_is_the_providers():
+    headers = [("retry-after", "7"), ("content-length", "2"), ("server", "x")]
+    found = find(wrapped(NativeError(429, "{}", headers)))
+    assert (found.status, found.body, found.source) == (429, b"{}", PROVIDER)
+    assert found.headers == ((b"retry-after", b"7"),)
+
+
+@pytest.mark.parametrize(
+    "error", [NativeError(408, "OCR request timed out"), NativeError(200, "{}", []), KeyError(1, 2)]
+)
+def test_what_it_has_not_been_told_is_no_answer(error):
+    assert find(wrapped(error)) is None
+
+
+@pytest.mark.parametrize("kind", ["Connect", "SendRequest"])
+def test_a_connection_of_the_compiled_part_that_broke_is_told_as_any(kind):
+    said = f"upstream network error: error sending request: client error ({kind}): refused"
+    found = find(wrapped(RuntimeError(said)))
+    assert (found.status, found.source) == (502, OURS)
+    assert said_by(found)["message"] == f"the provider cannot be reached, or hung up ({kind})"
+
+
 def test_a_door_of_ours_says_what_it_is():
     error = ProxyError(f"the model failed{ADVICE}", code=429)
     found = find(wrapped(error))

@@ -548,6 +548,14 @@ def test_a_reader_fails_in_the_providers_words(client: httpx.Client) -> None:
     assert_failure(answer, Failure("openai", message="slow down"))
 
 
+def test_a_reader_that_hangs_up_is_told_as_any_provider(client: httpx.Client) -> None:
+    page = {"type": "document_url", "document_url": "@@reset@@"}
+    answer = ask(client, "/v1/ocr", json={"model": "reader", "document": page}, headers=KEY)
+    assert answer.status == 502
+    told = "the provider cannot be reached, or hung up (SendRequest)"
+    assert_failure(answer, Failure("openai", "ProxyError", told))
+
+
 @pytest.mark.parametrize(
     ("path", "body"),
     [
