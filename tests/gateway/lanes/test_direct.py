@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from ccproxyd.gateway.app import App
-from ccproxyd.gateway.lanes.answers import WHOLE_BYTES
+from ccproxyd.gateway.lanes.answers import WHOLE_BYTES, check_key
 from ccproxyd.gateway.lanes.direct import place_of
 from tests.gateway.house import CANARY, KEY, asking, call, open_house, write_config
 from tests.gateway.lanes.authority import write_authority
@@ -585,6 +585,90 @@ async def test_a_proxy_is_used_where_the_environment_names_one(tmp_path):
             answer = await asked(house.app)
     assert answer.status == 200
     assert heads[0].startswith(b"POST http://provider.invalid/v1/messages HTTP/1.1")
+
+
+# The time that an answer has to begin
+
+
+class Clock:
+    """The loop's own, put forward by hand: what is late is late at once, and nobody waits."""
+
+    def __init__(self, monkeypatch):
+        loop, self.ahead = asyncio.get_running_loop(), 0.0
+        real = loop.time
+        monkeypatch.setattr(loop, "time", lambda: real() + self.ahead)
+
+
+class Slow:
+    """A server with a certificate that takes its time for a connection, a head and a first byte."""
+
+    def __init__(self, clock, steps, limit):
+        self.clock, self.steps, self.limit = clock, list(steps), limit
+        self.head_is_taken = asyncio.Event()
+
+    async def serve(self, listener, context):
+        loop, reader = asyncio.get_running_loop(), asyncio.StreamReader()
+        sock, _ = await loop.sock_accept(listener)
+        await self.step()
+        protocol = asyncio.StreamReaderProtocol(reader)
+        transport, _ = await loop.connect_accepted_socket(lambda: protocol, sock, ssl=context)
+        await reader.readuntil(b"\r\n\r\n")
+        await self.step()
+        transport.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n")
+        await self.head_is_taken.wait()
+        await self.step()
+        transport.write(b"{}")
+
+    async def step(self):
+        self.clock.ahead += self.steps.pop(0)
+        if self.clock.ahead > self.limit:
+            await asyncio.Event().wait()  # what is too late never comes
+
+
+@asynccontextmanager
+async def slow_provider(slow, context):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        serving = asyncio.create_task(slow.serve(listener, context))
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            serving.cancel()
+            await asyncio.wait([serving])
+
+
+@pytest.mark.parametrize("credentials", ["", "me:secret@"], ids=["by us", "by aiohttp"])
+@pytest.mark.parametrize(
+    ("steps", "status"),
+    [
+        ((6, 6, 6), 200),
+        ((24, 0, 0), 504),
+        ((12, 12, 0), 504),
+        ((12, 0, 12), 504),
+        ((0, 12, 12), 504),
+        ((8, 8, 8), 504),
+    ],
+)
+async def test_connection_head_and_first_byte_have_one_time_together(
+    tmp_path, monkeypatch, credentials, steps, status
+):
+    authority, context = write_authority(tmp_path)
+    slow = Slow(Clock(monkeypatch), steps, limit=20)
+
+    def check(*answer, **whose):
+        slow.head_is_taken.set()
+        check_key(*answer, **whose)
+
+    monkeypatch.setattr("ccproxyd.gateway.lanes.direct.check_key", check)
+    async with slow_provider(slow, context) as port:
+        verified = f"litellm_settings: {{ssl_verify: {authority}}}"
+        config = one_model(f"https://{credentials}127.0.0.1:{port}", verified)
+        ours = OURS.split("  rules:")[0] + "  timeouts: {first_byte: 20}\n"
+        async with open_house(write_config(tmp_path, ours, config)) as house:
+            answer = await asked(house.app)
+    assert answer.status == status
+    if status == 504:
+        assert "no answer began within 20 s" in answer.json()["error"]["message"]
 
 
 # The client's own subscription
