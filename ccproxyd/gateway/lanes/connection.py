@@ -8,7 +8,7 @@ parses it, by httptools.
 What an answer's end is, is the protocol's business (RFC 9112, section 6.3): so many bytes, the last
 chunk, or the end of the connection where nothing is said; a HEAD, a 204 and a 304 have no body. An
 answer that ends otherwise is cut, and the error says so. 1xx answers are passed over, and so is
-what trails the last chunk. A status of 600 or more is none: no server could hand it on. A
+what trails the last chunk. A status below 100 or from 600 on is none: no server could hand it on. A
 connection is used again only when nothing at all is left on it.
 
 There is one timer for a connection, not one for each wait: a wait moves the deadline, and a timer
@@ -33,7 +33,7 @@ HIGH_WATER_BYTES: Final = 512 * 1024
 
 _TIMER_SLACK: Final = 0.002
 """The loop's timers are good for a millisecond."""
-_NO_STATUS: Final = 600
+_STATUSES: Final = range(200, 600)
 BODYLESS: Final = frozenset({204, 304})
 _MAY_BE_EMPTY: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
@@ -243,7 +243,7 @@ class Connection(asyncio.Protocol):
             if not self._has_head:
                 self.headers = []
             return
-        if status >= _NO_STATUS:
+        if not is_final(status):
             self._fail()
             return
         self._has_head, self.status = True, status
@@ -281,6 +281,15 @@ def request_head(method: str, target: str, host: str, headers: Pairs, body: byte
     if said.count(b"\n") != breaks or said.count(b"\r") != breaks or b"\0" in said:
         raise ValueError("a line break in a header")
     return said + b"\r\n\r\n"
+
+
+def is_final(status: int) -> bool:
+    """Whether an answer can have this status, and it is the answer itself and nothing before it.
+
+    >>> is_final(529), is_final(600), is_final(101)
+    (True, False, False)
+    """
+    return status in _STATUSES
 
 
 def _tells_the_end(header: tuple[bytes, bytes]) -> bool:

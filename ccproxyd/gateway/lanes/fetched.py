@@ -15,7 +15,7 @@ import aiohttp
 from yarl import URL
 
 from ccproxyd.gateway.exchange import Pairs
-from ccproxyd.gateway.lanes.connection import HungUpError
+from ccproxyd.gateway.lanes.connection import HungUpError, is_final
 from ccproxyd.gateway.lanes.upstream import CONNECT_SECONDS, KEEPALIVE_SECONDS, UnreachableError
 
 _DNS_SECONDS: Final = 60
@@ -66,7 +66,7 @@ class Fetcher:
 
         Raises:
             UnreachableError: there is no connection; its cause says why.
-            HungUpError: the connection ended without an answer.
+            HungUpError: the connection ended without an answer, or with a status that is none.
         """
         if checks not in self._sessions:
             self._sessions[checks] = _session(checks)
@@ -87,6 +87,9 @@ class Fetcher:
             raise HungUpError from error
         except aiohttp.ClientError as error:
             raise UnreachableError from error
+        if not is_final(response.status):
+            response.close()
+            raise HungUpError
         return Fetched(response)
 
     async def close(self) -> None:

@@ -133,6 +133,7 @@ async def test_a_cut_answer_is_told_from_a_whole_one_but_not_kept_back(raw):
         (b"", False),
         (b"HTTP/1.1 200", True),
         (b"HTTP/1.1 600 X\r\ncontent-length: 2\r\n\r\nab", True),
+        (b"HTTP/1.1 099 X\r\ncontent-length: 2\r\n\r\nab", True),
         (b"SSH-2.0-OpenSSH\r\n\r\n", True),
         (b"HTTP/1.1 101 Switching\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n", True),
         (b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n", True),

@@ -103,7 +103,14 @@ async def test_a_request_goes_as_it_is(fetcher):
 
 
 @pytest.mark.parametrize(
-    ("raw", "error"), [(b"", HungUpError), (b"SSH-2.0\r\n\r\n", UnreachableError)]
+    ("raw", "error"),
+    [
+        (b"", HungUpError),
+        (b"SSH-2.0\r\n\r\n", UnreachableError),
+        (b"HTTP/1.1 600 X\r\ncontent-length: 2\r\n\r\n{}", HungUpError),
+        (b"HTTP/1.1 099 X\r\ncontent-length: 2\r\n\r\n{}", HungUpError),
+        (b"HTTP/1.1 101 X\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n", HungUpError),
+    ],
 )
 async def test_what_does_not_answer_is_an_error_of_ours(fetcher, raw, error):
     async with server(lambda _: raw) as url:
