@@ -585,6 +585,27 @@ def let_openais_refuse() -> None:
     openais.drop_params_from_unprocessable_entity_error = _drop_once
 
 
+def take_any_metadata() -> None:
+    """From now on `metadata` that is no object costs no embedding and no text completion.
+
+    LiteLLM adds metadata of its own to the client's. In place of a chat's that is none it puts an
+    empty object first; on the two other ways it raises.
+    """
+    proxy_server.read_request_body = _with_metadata(proxy_server.read_request_body)
+
+
+def _with_metadata(
+    read: Callable[..., Awaitable[dict[str, Any]]],
+) -> Callable[..., Awaitable[dict[str, Any]]]:
+    async def body(**asked: Any) -> dict[str, Any]:
+        found = await read(**asked)
+        if not isinstance(found.get("metadata"), dict | None):
+            found["metadata"] = {}
+        return found
+
+    return body
+
+
 def callbacks() -> tuple[Any, ...]:
     """What LiteLLM calls before a request, in order."""
     return tuple(litellm.callbacks)

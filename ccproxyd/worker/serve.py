@@ -118,6 +118,7 @@ async def _litellm(
     doors.leave_empty_texts_out()
     doors.let_openais_refuse()
     doors.allow_any_headers()
+    doors.take_any_metadata()
     mended.let_streams_end_as_they_do()
     mended.ask_openais_once()
     running = doors.started(order.config)

@@ -496,6 +496,25 @@ def test_litellm_adds_headers_that_can_be_sent(litellm, any_headers):
     assert found["llm_provider-x-a"] == "b"
 
 
+@pytest.mark.parametrize(
+    ("metadata", "read"), [("a text", {}), ([], {}), (None, None), ({"a": 1}, {"a": 1})]
+)
+async def test_metadata_that_is_no_object_is_an_empty_one(doors, monkeypatch, metadata, read):
+    from starlette.requests import Request
+
+    async def receive():
+        return {"type": "http.request", "body": json.dumps({"metadata": metadata}).encode()}
+
+    name = "read_request_body"
+    for route in ("chat_completion", "completion", "embeddings"):
+        assert name in getattr(doors.proxy_server, route).__code__.co_names
+    monkeypatch.setattr(doors.proxy_server, name, getattr(doors.proxy_server, name))
+    doors.take_any_metadata()
+    head = {"type": "http", "method": "POST", "path": "/v1/embeddings", "query_string": b""}
+    sent = Request({**head, "headers": [(b"content-type", b"application/json")]}, receive)
+    assert await doors.proxy_server.read_request_body(request=sent) == {"metadata": read}
+
+
 def test_callbacks_can_be_taken_out_of_every_list(doors, litellm):
     unwanted, wanted = doors.CustomLogger(), doors.CustomLogger()
     lists = [getattr(litellm, name) for name in doors._CALLBACK_LISTS]

@@ -175,6 +175,17 @@ def test_every_other_call_does_too(worker, newest, call):
     assert price_of(worker, call)["kind"] == "priced"
 
 
+@pytest.mark.parametrize("call", ["completions", "embeddings", "chat"])
+@pytest.mark.parametrize("metadata", ["a text", '{"a": 1}', "", []])
+def test_metadata_that_is_no_object_goes_to_no_provider(worker, newest, call, metadata):
+    path, body = CALLS[call]
+    body = {"model": "asked", "metadata": metadata, **body}
+    status, _ = worker.post(path, body, **sealed("openai", f"{call}-metadata"))
+    [asked] = newest()
+    assert (status, asked.model) == (200, "routed")
+    assert "metadata" not in asked.fields
+
+
 FORM = (
     b'--edge\r\nContent-Disposition: form-data; name="model"\r\n\r\nasked\r\n'
     b'--edge\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n'
