@@ -43,6 +43,7 @@ from ccproxyd.config.lanes import is_openais_own, openai_base
 from ccproxyd.errors import ProxyError, proxy_error
 from ccproxyd.worker import carried, environment
 from ccproxyd.worker.abandoned import ASGIApp
+from ccproxyd.worker.failures import UNREADABLE
 
 RELAYED: Final = "pass_through_endpoint"
 """The call type of requests that LiteLLM relays as they are: the body is the provider's own."""
@@ -501,22 +502,32 @@ def chat_where_responses_are_not_openais() -> None:
     chats.LiteLLMMessagesToCompletionTransformationHandler = _ChattingAlone
 
 
-class _SayingSomething(completions.LiteLLMAnthropicMessagesAdapter):  # type: ignore[misc]
-    """LiteLLM's way from a whole chat completion to a message, without texts that are empty."""
+class _TrueChats(completions.LiteLLMAnthropicMessagesAdapter):  # type: ignore[misc]
+    """LiteLLM's way from a whole chat completion to a message.
 
-    def translate_openai_response_to_anthropic(self, *answer: Any, **more: Any) -> dict[str, Any]:
-        told: dict[str, Any] = super().translate_openai_response_to_anthropic(*answer, **more)
+    It leaves out texts that are empty, and makes no empty message of what is no answer.
+    """
+
+    def translate_openai_response_to_anthropic(self, response: Any, **more: Any) -> dict[str, Any]:
+        """
+        Raises:
+            ProxyError: nothing was chosen to be said.
+        """
+        if not response.choices:
+            raise proxy_error(UNREADABLE, 502)
+        told: dict[str, Any] = super().translate_openai_response_to_anthropic(response, **more)
         said = [one for one in told["content"] if one["type"] != "text" or one["text"]]
         return {**told, "content": said or told["content"]}
 
 
-def leave_empty_texts_out() -> None:
+def translate_chats_truly() -> None:
     """From now on a message that LiteLLM translates has no empty text beside a call of a tool.
 
     Servers say that they say nothing as `content: ""`. A client sends the block back in its next
-    turn, and Anthropic refuses it there.
+    turn, and Anthropic refuses it there. And a chat completion without any choice is a failure:
+    LiteLLM would make an empty message of it.
     """
-    completions.LiteLLMAnthropicMessagesAdapter = _SayingSomething
+    completions.LiteLLMAnthropicMessagesAdapter = _TrueChats
 
 
 def allow_any_headers() -> None:

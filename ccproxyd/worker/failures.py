@@ -94,7 +94,7 @@ _NO_WORDS: Final = (
     "openai closed the responses stream before any terminal event",
 )
 """How a text begins that LiteLLM has about an answer that it cannot read, or quotes from it."""
-_UNREADABLE: Final = "the provider's answer is none that LiteLLM can read"
+UNREADABLE: Final = "the provider's answer is none that LiteLLM can read"
 _NO_SUCCESS: Final = (b'{"type":"error"', b"null")
 _PRINTED: Final = re.compile(r"""b['"]|\{'|\(\d{3}, ['"]""")
 _PRINTED_ANSWER: Final = re.compile(r"""\(\d{3}, ['"]""")
@@ -275,7 +275,7 @@ def _in_plain_words(status: int, said: str) -> ProxyError:
     words = plain(said)
     if status < 400 or (status == 500 and said):
         is_told = words and not words.startswith(_NO_WORDS)
-        words = words if is_told else _UNREADABLE
+        words = words if is_told else UNREADABLE
         status = status if is_told and status >= 400 else 502
     return proxy_error(words or f"LiteLLM failed with {status}", status)
 

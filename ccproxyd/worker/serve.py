@@ -115,7 +115,7 @@ async def _litellm(
     doors.let_providers_begin()
     doors.translate_responses_truly()
     doors.chat_where_responses_are_not_openais()
-    doors.leave_empty_texts_out()
+    doors.translate_chats_truly()
     doors.let_openais_refuse()
     doors.allow_any_headers()
     doors.take_any_metadata()

@@ -375,6 +375,14 @@ async def test_so_does_a_stream_of_them(doors, ways):
     assert b'"stop_reason": "max_tokens"' in told
 
 
+@pytest.fixture
+def true_chats(doors, monkeypatch):
+    """LiteLLM's way from a chat completion to a message, mended."""
+    name = "LiteLLMAnthropicMessagesAdapter"
+    monkeypatch.setattr(doors.completions, name, getattr(doors.completions, name))
+    doors.translate_chats_truly()
+
+
 BASH = {"id": "call_1", "type": "function", "function": {"name": "Bash", "arguments": "{}"}}
 
 
@@ -387,15 +395,21 @@ BASH = {"id": "call_1", "type": "function", "function": {"name": "Bash", "argume
         ({"content": ""}, ["text"]),
     ],
 )
-def test_an_empty_text_beside_something_else_is_left_out(doors, litellm, monkeypatch, said, kinds):
-    name = "LiteLLMAnthropicMessagesAdapter"
-    monkeypatch.setattr(doors.completions, name, getattr(doors.completions, name))
-    doors.leave_empty_texts_out()
+@pytest.mark.usefixtures("true_chats")
+def test_an_empty_text_beside_something_else_is_left_out(doors, litellm, said, kinds):
     message = {"role": "assistant", **said}
     usage = litellm.Usage(prompt_tokens=1, completion_tokens=1)
     answer = litellm.ModelResponse(model="m", choices=[{"message": message}], usage=usage)
     told = doors.chats.ANTHROPIC_ADAPTER.translate_completion_output_params(answer)
     assert [one["type"] for one in told["content"]] == kinds
+
+
+@pytest.mark.usefixtures("true_chats")
+def test_an_answer_without_a_choice_is_none(doors, litellm):
+    answer = litellm.ModelResponse(model="m", choices=[], usage=litellm.Usage())
+    with pytest.raises(ProxyError, match="the provider's answer is none") as refused:
+        doors.chats.ANTHROPIC_ADAPTER.translate_completion_output_params(answer)
+    assert refused.value.code == 502
 
 
 @pytest.fixture

@@ -360,6 +360,7 @@ UNREADABLE: Final = "the provider's answer is none that LiteLLM can read"
         ("gpt-4o", "body=<html>login</html>", UNREADABLE),
         ("gpt-4o", 'body={"id": ', UNREADABLE),
         ("gpt-4o", "body=", UNREADABLE),
+        ("gpt-4o", 'body={"object": "chat.completion", "choices": []}', UNREADABLE),
         ("responder", "body=<html>login</html>", UNREADABLE),
         ("responder", "body=", UNREADABLE),
         ("responder", 'body={"object": "chat.completion", "choices": []}', UNREADABLE),
