@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ccproxyd.control.client import NotPermittedError, NotRunningError
+from ccproxyd.control.client import Client, NotPermittedError, NotRunningError
 from ccproxyd.control.errors import ControlError
 from ccproxyd.control.status import Gateway, Lane, LastReload, Standing, Status, Worker
 from ccproxyd.ctl import STATUS_NOT_RUNNING, STATUS_UNKNOWN
@@ -26,6 +27,7 @@ from ccproxyd.ctl.reach import ask, client_of
 from ccproxyd.ctl.service.find import service_for
 from ccproxyd.ctl.service.manager import Manager, Service
 from ccproxyd.ctl.service.words import heading, next_command, rows
+from ccproxyd.ctl.serving import wait_until_serving
 from ccproxyd.errors import CcproxydError
 
 Pairs = Iterator[tuple[str, str]]
@@ -34,18 +36,19 @@ Pairs = Iterator[tuple[str, str]]
 def status(args: Namespace) -> int:
     """0 for a daemon that answers, whatever its state: that is printed, and in the JSON."""
     manager = service_for(args)
-    service = _ask_manager(manager) if manager else None
     try:
         answer = _ask_daemon(args, manager)
     except NotRunningError as error:
+        service = _ask_manager(manager)
         if manager is None or service is None:
             raise
         return _report_stopped(args, manager, service, error)
     except NotPermittedError:
+        service = _ask_manager(manager)
         if service and not args.json:
             print_pairs(rows(service, None))
         raise
-    found = Status.from_json(answer)
+    found, service = Status.from_json(answer), _ask_manager(manager)
     if not found.state:
         print_error("cannot tell the daemon's state: its answer has none")
         return STATUS_UNKNOWN
@@ -56,10 +59,10 @@ def status(args: Namespace) -> int:
     return 0
 
 
-def _ask_manager(manager: Manager) -> Service | None:
+def _ask_manager(manager: Manager | None) -> Service | None:
     """A service manager that does not answer must not keep the daemon from it."""
     try:
-        return manager.show()
+        return manager.show() if manager else None
     except CcproxydError as error:
         print_error(f"note: {error}")
         return None
@@ -69,11 +72,21 @@ def _ask_daemon(args: Namespace, manager: Manager | None) -> dict[str, Any]:
     """Somebody else's daemon, the system's, is none of ours where there is a service of ours."""
     client = client_of(args)
     try:
-        return ask(args, "status", client=client)
+        return _settled(args, client)
     except NotPermittedError:
         if manager is None or client.path == manager.control_socket:
             raise
         raise NotRunningError(f"{manager.unit} is not running") from None
+
+
+def _settled(args: Namespace, client: Client) -> dict[str, Any]:
+    """What it says; with `--wait` what it says when it serves, if that is in time."""
+    deadline = time.monotonic() + args.wait
+    answer = ask(args, "status", client=client)
+    if not args.wait or Status.from_json(answer).state != "starting":
+        return answer
+    wait_until_serving(client, lambda: time.monotonic() > deadline)
+    return client.call("status")
 
 
 def _report_stopped(

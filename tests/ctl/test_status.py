@@ -101,6 +101,36 @@ def test_a_daemon_that_answers_is_running(
     assert f"ccproxyd is {state}" in shown(path, capsys, state=state)
 
 
+class Starting(FakeOperations):
+    """It is in one state after the other, and remains in the last."""
+
+    def __init__(self, *states: str) -> None:
+        super().__init__()
+        self.states = list(states)
+
+    async def status(self) -> Any:
+        state = self.states.pop(0) if len(self.states) > 1 else self.states[0]
+        return attrs.evolve(STATUS, state=state).to_json()
+
+
+@pytest.mark.parametrize("state", ["ready", "degraded"])
+def test_one_that_is_starting_is_waited_for(
+    path: Path, state: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with running_in_thread(path, Starting("starting", "starting", state)):
+        assert main(["status", "--wait", "60"]) == 0
+    assert f"ccproxyd is {state}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [[], ["--wait", "0.01"]])
+def test_but_no_longer_than_asked(
+    path: Path, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with running_in_thread(path, Starting("starting")):
+        assert main(["status", *words]) == 0
+    assert "ccproxyd is starting" in capsys.readouterr().out
+
+
 def test_json_is_the_daemons_answer_as_it_is(
     path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
