@@ -189,7 +189,7 @@ class App:
         if not routed:
             if table.paths.spends(exchange.method, exchange.path):
                 check_unrouted(self.gate)
-            if raw:
+            if raw or exchange.query:
                 await self._moderate(table, report, lambda: asked_in_bytes(raw, exchange))
             return plan_as_it_is(exchange, table, raw)
         passage = self._passage(exchange, table, raw, report)
@@ -200,7 +200,7 @@ class App:
         report.estimate = estimate_for(passage.request, self.counter)
         exchange.extra += header_pairs(_told(decision) + _plain_pairs(passage.headers))
         scope = table.settings.moderation.scope
-        await self._moderate(table, report, lambda: asked_in(passage, scope))
+        await self._moderate(table, report, lambda: asked_in(passage, scope, exchange.query))
         return plan_route(
             exchange,
             table,

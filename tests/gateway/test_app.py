@@ -672,6 +672,22 @@ async def test_what_is_carried_as_it_is_is_moderated_as_well(tmp_path, worker, p
     assert len(worker.requests) == 2
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/anthropic/v1/messages", b"{}"),
+        ("GET", "/gemini/v1beta/models", b""),
+        ("POST", "/v1/messages", asking()),
+    ],
+)
+async def test_a_query_is_moderated_since_providers_get_it(tmp_path, worker, method, path, body):
+    async with open_house(moderated(tmp_path), worker.address) as house:
+        for query, status in (("a=project+zeus", 400), ("a=%7Aeus", 400), ("beta=true", 200)):
+            asked = call(body, path, method=method, query=query)
+            assert (await asked.to(house.app)).status == status
+    assert len(worker.requests) == 1
+
+
 # Budgets
 
 

@@ -6,7 +6,7 @@ query.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from typing import Any, Final
 
 import orjson
@@ -16,7 +16,7 @@ from ccproxyd.gateway.auth import without_key
 from ccproxyd.gateway.exchange import Exchange
 from ccproxyd.gateway.hooks.moderation import Asked
 from ccproxyd.gateway.hooks.pipeline import Passage
-from ccproxyd.gateway.hooks.said import Said, said_in, said_in_bytes
+from ccproxyd.gateway.hooks.said import Said, said_in, said_in_bytes, said_in_query
 
 RELAYED: Final = "pass_through_endpoint"
 """LiteLLM's call type of what it relays as it is."""
@@ -35,14 +35,16 @@ def received(exchange: Exchange) -> dict[str, Any]:
     }
 
 
-def asked_in(passage: Passage, scope: str) -> Asked:
+def asked_in(passage: Passage, scope: str, query: str = "") -> Asked:
     """What moderation judges of a request that has passed the hooks; of a form all that is sent."""
     request = passage.request
 
-    def texts() -> Iterable[Said]:
+    def texts() -> Iterator[Said]:
+        yield from said_in_query(without_key(query))
         if passage.is_form:
-            return said_in_bytes(passage.raw, request.headers.get("content-type", ""))
-        return said_in(request, scope)
+            yield from said_in_bytes(passage.raw, request.headers.get("content-type", ""))
+        else:
+            yield from said_in(request, scope)
 
     return Asked(
         texts=texts,
@@ -53,14 +55,21 @@ def asked_in(passage: Passage, scope: str) -> Asked:
 
 def asked_in_bytes(raw: bytes, exchange: Exchange) -> Asked:
     """What it judges of a request that is carried as it is."""
+
+    def texts() -> Iterator[Said]:
+        yield from said_in_query(without_key(exchange.query))
+        yield from said_in_bytes(raw, exchange.headers.get("content-type", ""))
+
     return Asked(
-        texts=lambda: said_in_bytes(raw, exchange.headers.get("content-type", "")),
+        texts=texts,
         data=lambda: {**_body_of(raw), "proxy_server_request": received(exchange)},
         call_type=RELAYED,
     )
 
 
 def _body_of(raw: bytes) -> dict[str, Any]:
+    if not raw:
+        return {}
     try:
         found = orjson.loads(raw)
     except orjson.JSONDecodeError:

@@ -79,6 +79,17 @@ def said_in_bytes(raw: bytes, content_type: str = "") -> Iterator[Said]:
         yield from _texts(raw)
 
 
+def said_in_query(query: str) -> Iterator[Said]:
+    """Every text of a query, or of a form that is written like one, names included.
+
+    >>> list(said_in_query("prompt=Hello%2C+world&flag"))
+    ['prompt', 'Hello, world', 'flag', '']
+    """
+    for pair in parse_qsl(query, keep_blank_values=True):
+        for text in pair:
+            yield from _readings(text)
+
+
 def strings_of(value: Any) -> list[Said]:
     """Every string at whatever depth, but not the keys; then the blocks that stand side by side.
 
@@ -203,9 +214,7 @@ def _said_in_form(raw: bytes, content_type: str) -> Iterator[Said]:
         ValidationError: it cannot be read as a form.
     """
     if "multipart" not in content_type.lower():
-        for pair in parse_qsl(raw.decode("utf-8", "replace"), keep_blank_values=True):
-            for text in pair:
-                yield from _readings(text)
+        yield from said_in_query(raw.decode("utf-8", "replace"))
         return
     for part in parts_of(raw, content_type):
         yield from _said_in_part(part)

@@ -47,6 +47,16 @@ def test_of_a_form_it_is_asked_about_every_part(scope):
     assert list(asked_in(passage, scope).texts()) == ["f", "n", "Hello"]
 
 
+def test_a_query_is_asked_about_but_for_a_key_of_ours():
+    query = "beta=true&key=sk-1&a%20b=c+d"
+    passage = Passage(Request(BODY), b"", None, received=dict)
+    said = ["beta", "true", "a b", "c d"]
+    assert list(asked_in(passage, "newest", query).texts()) == [*said, "Hello"]
+    asked = asked_in_bytes(b"", Call(path="/gemini/x", method="GET", query=query).exchange())
+    assert [text for text in asked.texts() if text] == said
+    assert list(asked.data()) == ["proxy_server_request"]
+
+
 @pytest.mark.parametrize(
     ("raw", "fields"),
     [
