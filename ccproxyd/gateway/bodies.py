@@ -7,7 +7,9 @@ cap is only there to keep one broken client from taking all memory.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import parse_qs
 
@@ -64,6 +66,26 @@ def parse_body(
     if kind == "application/x-www-form-urlencoded":
         return {name: values[0] for name, values in parse_qs(raw.decode("latin-1")).items()}
     return _json_object(raw, loads)
+
+
+def check_names(raw: bytes) -> None:
+    """Of JSON, that it says the same to every reader; what is none passes.
+
+    Raises:
+        ValidationError: an object has a name twice, and readers differ in which of the two counts.
+    """
+    try:
+        with suppress(ValueError):
+            json.loads(raw.decode(), object_pairs_hook=_once, parse_int=str, parse_float=str)
+    except RecursionError:
+        raise ValidationError("the request body is nested too deeply") from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValidationError("the request body has an object with a name twice")
+    return found
 
 
 def is_unsaid_json(raw: bytes, content_type: str) -> bool:

@@ -688,6 +688,23 @@ async def test_a_query_is_moderated_since_providers_get_it(tmp_path, worker, met
     assert len(worker.requests) == 1
 
 
+TWICE = b'{"model": "default", "prompt": "zeus", "prompt": "x", "max_tokens": 5, "messages": []}'
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/completions", "/anthropic/v1/messages"])
+async def test_what_could_be_read_in_two_ways_is_not_moderated_but_refused(tmp_path, worker, path):
+    more = ", moderation: {enabled: true, check: own_rules.check}"
+    async with open_house(moderated(tmp_path, more=more), worker.address) as house:
+        answer = await call(TWICE, path).to(house.app)
+        assert (answer.status, worker.requests) == (400, [])
+        assert answer.json()["error"]["message"] == (
+            "the request body has an object with a name twice"
+        )
+        assert house.logged[0]["outcome"] == "refused"
+    async with open_house(moderated(tmp_path, more=""), worker.address) as house:
+        assert (await call(TWICE, path).to(house.app)).status == 200
+
+
 # Budgets
 
 

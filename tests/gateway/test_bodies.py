@@ -7,6 +7,7 @@ from ccproxyd.errors import ProxyError, ValidationError
 from ccproxyd.gateway import bodies
 from ccproxyd.gateway.bodies import (
     ClientGoneError,
+    check_names,
     is_form,
     is_unsaid_json,
     parse_body,
@@ -89,6 +90,35 @@ def test_metadata_that_nothing_can_be_added_to_is_refused(metadata):
         parse_body(b'{"metadata": %s}' % metadata, "")
     assert parse_body(b'{"metadata": {"a": 1}}', "") == {"metadata": {"a": 1}}
     assert parse_body(b'{"metadata": []}', "") == {"metadata": []}, "PHP's empty object"
+
+
+@pytest.mark.parametrize(
+    "raw", [b'{"a": 1, "a": 1}', b'[{"b": {"a": 1, "\\u0061": 2}}]', b'{"a": NaN, "a": 1.5}']
+)
+def test_an_object_with_a_name_twice_is_refused_by_who_asks(raw):
+    with pytest.raises(ValidationError, match="a name twice") as refused:
+        check_names(raw)
+    assert "1" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"a": {"a": [{"a": 1}, {"a": 2}]}}',
+        b'{"a": %s}' % (b"9" * 5000),
+        b"a=1&a=2",
+        b"\xff",
+        b'{"a": 1}\n{"a": 2}',
+        b"",
+    ],
+)
+def test_what_has_each_name_once_or_is_no_json_passes(raw):
+    check_names(raw)
+
+
+def test_a_nesting_without_end_has_no_names():
+    with pytest.raises(ValidationError, match="nested too deeply"):
+        check_names(b"[" * 100_000)
 
 
 def test_a_nesting_without_end_is_refused():

@@ -18,6 +18,9 @@ that takes what it takes, and what is large may be searched as well.
 A check lets a request pass by returning None, True or a mapping, as LiteLLM's do, and refuses it by
 any other value, by a `ProxyError`, or by an exception with a `status_code` of 4xx, as of FastAPI.
 
+Of two equal names in an object of JSON only the second is seen here, and a provider may read the
+first: a body that has them is refused.
+
 This fails closed: where the patterns take too long, or the check raises anything else or takes too
 long, the request is refused with 500. Nobody is told what was found.
 """
@@ -38,6 +41,7 @@ from ccproxyd.config.hooks import CHECK, Function
 from ccproxyd.config.importing import place_of, place_of_function
 from ccproxyd.config.moderation import PATH, Moderation
 from ccproxyd.errors import ProxyError, Unknown, ValidationError
+from ccproxyd.gateway.bodies import check_names
 from ccproxyd.gateway.hooks.calls import Caller, Failed
 from ccproxyd.gateway.hooks.said import Said
 
@@ -71,6 +75,8 @@ class Asked:
     texts: Callable[[], Iterable[Said]]
     data: Callable[[], dict[str, Any]]
     call_type: str
+    raw: bytes = b""
+    """What may be sent as it is."""
 
 
 class _CannotError(Exception):
@@ -94,8 +100,10 @@ class Moderator:
     on_error: OnError
 
     async def judge(self, asked: Asked) -> Judgement:
-        """The patterns first: they are quick, and tell nobody."""
+        """The patterns before the check: they are quick, and tell nobody."""
         try:
+            if asked.raw:
+                await asyncio.to_thread(check_names, asked.raw)
             if await self._is_denied(asked) or not await self._is_passed(asked):
                 return Judgement(REFUSED, ValidationError(self.message))
         except ProxyError as error:

@@ -50,6 +50,7 @@ def asked_in(passage: Passage, scope: str, query: str = "") -> Asked:
         texts=texts,
         data=lambda: passage.draft.data,
         call_type=request.call_type,
+        raw=passage.raw,
     )
 
 
@@ -64,6 +65,7 @@ def asked_in_bytes(raw: bytes, exchange: Exchange) -> Asked:
         texts=texts,
         data=lambda: {**_body_of(raw), "proxy_server_request": received(exchange)},
         call_type=RELAYED,
+        raw=raw,
     )
 
 
