@@ -1,8 +1,9 @@
 """LiteLLM's room: the one place that imports it, and the process that serves it.
 
     environment   what must hold before the import; imports nothing of LiteLLM
-    doors         all that we touch of LiteLLM, named; a test for each fails when LiteLLM moves
-    mended        what LiteLLM does in another way with us: how often it asks, how streams end
+    doors         what we use of LiteLLM, named; a test for each fails when LiteLLM moves
+    messages      doors too: a message's way through LiteLLM, where it is another with us
+    mended        doors too: what else is, as how often it asks, and how a stream ends
     verdict       the gateway's decision as it comes with a request, sealed
     intake        the ASGI layer around LiteLLM's app: takes the verdict off, counts
     carried       what of a client's headers and query is for Anthropic alone

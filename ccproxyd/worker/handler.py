@@ -26,7 +26,7 @@ from typing import Any, Final, Protocol
 
 from attrs import frozen
 
-from ccproxyd.worker import doors, failures, mended, outgoing, verdict
+from ccproxyd.worker import doors, failures, mended, messages, outgoing, verdict
 from ccproxyd.worker.answering import prefixed
 from ccproxyd.worker.doors import CustomLogger
 from ccproxyd.worker.verdict import Verdict
@@ -271,6 +271,6 @@ def __getattr__(name: str) -> Any:
     if name != "proxy_handler_instance":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     handler = CCProxyHandler()
-    doors.keep_messages_whole()
+    messages.keep_messages_whole()
     globals()[name] = handler
     return handler

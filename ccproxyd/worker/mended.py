@@ -1,23 +1,28 @@
-"""What LiteLLM, and OpenAI's library below it, do in another way with us.
+"""What else LiteLLM, and OpenAI's library below it, do in another way with us.
 
 A stream can end in an error, or without any end. LiteLLM takes the status of the one away, which
 is in its type, and makes an end for the other, so that half an answer looks whole. OpenAI's library
 asks again by itself where LiteLLM says nothing: that takes as long as a provider's `retry-after`
-says, and nobody counts it. How often to ask is for the config to say, and for clients.
+says, and nobody counts it. How often to ask is for the config to say, and for clients. A refusal is
+no success, and letters or metadata of an unusual kind are no failure.
 
 These are doors as those of `doors`; tests/worker/test_mended.py opens each.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final, TypeVar
+from urllib.parse import quote
 
 import httpx
 from litellm.llms.anthropic.chat import handler as anthropics
 from litellm.llms.anthropic.common_utils import AnthropicError
+from litellm.llms.custom_httpx import aiohttp_transport
 from litellm.llms.openai import openai as openais
 from litellm.llms.openai.fine_tuning import handler as tunings
+from litellm.proxy import common_request_processing, proxy_server
 from litellm.types.utils import CallTypes
 from openai import AsyncStream
 from openai._streaming import ServerSentEvent
@@ -28,7 +33,7 @@ from ccproxyd.errors import anthropic_status, message_in
 
 _NO_END: Final = "the stream ended without sending complete message body"
 """As httpx begins it when a body is shorter than its head has said."""
-_DONE: Final = "[DONE]"
+_ASCII: Final = bytes(range(128))
 _LAST: Final = "message_stop"
 _ASKED_AGAIN: Final = frozenset({CallTypes.atranscription, CallTypes.aspeech})
 
@@ -122,3 +127,90 @@ def _none_unless_said(max_retries: int | None) -> int:
 def would_be_asked_again(call_type: object) -> bool:
     """Whether OpenAI's library asks again for such a call, if it has no `max_retries`."""
     return call_type in _ASKED_AGAIN
+
+
+def allow_any_headers() -> None:
+    """From now on a header may have any letters: a provider's, and those that LiteLLM adds.
+
+    Else the provider's answer would be lost, and an answer of the model `日本` be none that can be
+    sent. What LiteLLM adds is UTF-8 then.
+    """
+    transport = aiohttp_transport.LiteLLMAiohttpTransport
+    transport._make_aiohttp_request = _in_ascii(transport._make_aiohttp_request)  # noqa: SLF001
+    processing = common_request_processing.ProxyBaseLLMRequestProcessing
+    processing.get_custom_headers = staticmethod(_sendable(processing.get_custom_headers))
+
+
+def _in_ascii(ask: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """A way to ask a provider; other letters in its headers are percent-encoded."""
+
+    async def asked(*request: Any, **how: Any) -> Any:
+        answer = await ask(*request, **how)
+        if not all(value.isascii() for _, value in answer.raw_headers):
+            told = [(name, quote(value, safe=_ASCII)) for name, value in answer.raw_headers]
+            answer._cache["headers"] = httpx.Headers(told)  # noqa: SLF001 - it has no setter
+        return answer
+
+    return asked
+
+
+def _sendable(headers_of: Callable[..., dict[str, str]]) -> Callable[..., dict[str, str]]:
+    def sendable(**asked: Any) -> dict[str, str]:
+        return {name: _in_utf8(value) for name, value in headers_of(**asked).items()}
+
+    return sendable
+
+
+def _in_utf8(value: str) -> str:
+    """A value whose letters are bytes, as ASGI's servers write them."""
+    return value if value.isascii() else value.encode("utf-8", "surrogateescape").decode("latin-1")
+
+
+class _Lessened(dict[str, Any]):
+    """A request of which LiteLLM has dropped what its provider does not know."""
+
+
+_drop = openais.drop_params_from_unprocessable_entity_error
+
+
+def _drop_once(error: Exception, request: Mapping[str, Any]) -> dict[str, Any]:
+    """The request without what a 422 names.
+
+    Raises:
+        Exception: the 422, of a request that has nothing of it, or has been lessened before.
+    """
+    with suppress(AttributeError):  # a message that is JSON, but no object
+        less = _drop(error, request)
+        if len(less) < len(request) and not isinstance(request, _Lessened):
+            return _Lessened(less)
+    raise error
+
+
+def let_openais_refuse() -> None:
+    """From now on a 422 for a chat completion is a failure, also where the config drops parameters.
+
+    LiteLLM asks a second time then, without what the 422 names, or in the same words where it names
+    nothing; and where that is refused as well, it has no answer, and takes that for a success.
+    """
+    openais.drop_params_from_unprocessable_entity_error = _drop_once
+
+
+def take_any_metadata() -> None:
+    """From now on `metadata` that is no object costs no embedding and no text completion.
+
+    LiteLLM adds metadata of its own to the client's. In place of a chat's that is none it puts an
+    empty object first; on the two other ways it raises.
+    """
+    proxy_server.read_request_body = _with_metadata(proxy_server.read_request_body)
+
+
+def _with_metadata(
+    read: Callable[..., Awaitable[dict[str, Any]]],
+) -> Callable[..., Awaitable[dict[str, Any]]]:
+    async def body(**asked: Any) -> dict[str, Any]:
+        found = await read(**asked)
+        if not isinstance(found.get("metadata"), dict | None):
+            found["metadata"] = {}
+        return found
+
+    return body

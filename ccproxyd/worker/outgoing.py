@@ -35,8 +35,8 @@ from ccproxyd.config.litellm import WHOLE_ADDRESSES
 from ccproxyd.routing import Request
 from ccproxyd.routing.adapt import Adapted, adapt, strip_for_others
 from ccproxyd.routing.families import takes_anthropics
-from ccproxyd.worker import carried, doors
-from ccproxyd.worker.doors import Kept
+from ccproxyd.worker import carried, doors, messages
+from ccproxyd.worker.messages import Kept
 
 ANTHROPIC: Final = "anthropic"
 NO_KEY: Final = "none"
@@ -162,7 +162,7 @@ def _body_of(call: Call) -> dict[str, Any]:
     """What the client sent, and what the config or a callback has put in its place."""
     sent = _received(call).get("body")
     unknown = set(sent if isinstance(sent, Mapping) else ()) - doors.own_fields()
-    names = doors.message_fields() | unknown - {"model"}
+    names = messages.message_fields() | unknown - {"model"}
     return {name: call[name] for name in call if name in names and call[name] is not None}
 
 
@@ -212,11 +212,11 @@ def _with_what_is_dropped(call: dict[str, Any], adapted: Adapted) -> dict[str, A
         for name, value in _received_headers(call).items()
         if carried.is_carried(name) and name not in _BY_LITELLM and name not in configured
     }
-    unknown = {k: v for k, v in adapted.body.items() if k not in doors.message_fields()}
+    unknown = {k: v for k, v in adapted.body.items() if k not in messages.message_fields()}
     own = {"custom_llm_provider": ANTHROPIC, "extra_headers": along}
     fitted = _with_scoped(call, [*_scoped(call), own] if along else _scoped(call))
     kept = Kept(fields=unknown, query=_query(call), says_stream="stream" in adapted.body)
-    return {**fitted, doors.KEPT: kept}
+    return {**fitted, messages.KEPT: kept}
 
 
 def _query(call: Call) -> str:

@@ -24,7 +24,7 @@ import uvicorn
 
 from ccproxyd.channel import Message
 from ccproxyd.config.aliases import install_aliases
-from ccproxyd.worker import abandoned, doors, handler, logs, mended, outgoing, selftest
+from ccproxyd.worker import abandoned, doors, handler, logs, mended, messages, outgoing, selftest
 from ccproxyd.worker.handler import CCProxyHandler, GatewayPolicy, Price
 from ccproxyd.worker.intake import Intake
 from ccproxyd.worker.order import Order, Orders, StartError, refusing
@@ -110,15 +110,15 @@ async def _litellm(
 ) -> AsyncIterator[tuple[CCProxyHandler, Mapping[str, Any]]]:
     """LiteLLM running on the order's config, our handler among its callbacks just once."""
     callback = _install_handler(order, send)
-    doors.keep_messages_whole()
-    doors.keep_counts_whole(partial(outgoing.lent_to_a_count, environ=os.environ))
-    doors.let_providers_begin()
-    doors.translate_responses_truly()
-    doors.chat_where_responses_are_not_openais()
-    doors.translate_chats_truly()
-    doors.let_openais_refuse()
-    doors.allow_any_headers()
-    doors.take_any_metadata()
+    messages.keep_messages_whole()
+    messages.keep_counts_whole(partial(outgoing.lent_to_a_count, environ=os.environ))
+    messages.let_providers_begin()
+    messages.translate_responses_truly()
+    messages.chat_where_responses_are_not_openais()
+    messages.translate_chats_truly()
+    mended.let_openais_refuse()
+    mended.allow_any_headers()
+    mended.take_any_metadata()
     mended.let_streams_end_as_they_do()
     mended.ask_openais_once()
     running = doors.started(order.config)

@@ -20,6 +20,22 @@ def doors() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def messages(doors: ModuleType) -> ModuleType:
+    """`ccproxyd.worker.messages`."""
+    from ccproxyd.worker import messages
+
+    return messages
+
+
+@pytest.fixture(scope="session")
+def mended(doors: ModuleType) -> ModuleType:
+    """`ccproxyd.worker.mended`."""
+    from ccproxyd.worker import mended
+
+    return mended
+
+
+@pytest.fixture(scope="session")
 def handlers(doors: ModuleType) -> ModuleType:
     """`ccproxyd.worker.handler`."""
     from ccproxyd.worker import handler

@@ -1,5 +1,7 @@
 """What LiteLLM and OpenAI's library do otherwise with us; each is asked through LiteLLM itself."""
 
+import json
+
 import httpx
 import pytest
 
@@ -25,13 +27,6 @@ async def litellm(doors, monkeypatch):
         yield litellm
     await litellm.close_litellm_async_clients()
     await anthropics.close()
-
-
-@pytest.fixture
-def mended(doors):
-    from ccproxyd.worker import mended
-
-    return mended
 
 
 @pytest.fixture
@@ -179,3 +174,120 @@ async def test_what_would_be_asked_again_is_known_by_its_type(litellm, mended, w
 async def test_other_calls_are_left_alone(litellm, mended):
     assert not mended.would_be_asked_again(litellm.types.utils.CallTypes.acompletion)
     assert not mended.would_be_asked_again(None)
+
+
+@pytest.fixture
+def refusals(mended, litellm, monkeypatch):
+    """How LiteLLM takes a 422 of OpenAI's, where the config drops parameters."""
+    name = "drop_params_from_unprocessable_entity_error"
+    monkeypatch.setattr(mended.openais, name, getattr(mended.openais, name))
+    monkeypatch.setattr(litellm, "drop_params", True)
+    mended.let_openais_refuse()
+
+
+async def chatted(litellm, provider, directive, *, stream):
+    """A chat completion, or the exception that came of it."""
+    said = [{"role": "user", "content": f"@@status=422;{directive}@@"}]
+    try:
+        return await litellm.acompletion(
+            model="openai/m",
+            messages=said,
+            seed=1,
+            stream=stream,
+            api_base=f"{provider.url}/v1",
+            api_key="none",
+            max_retries=0,
+        )
+    except Exception as error:
+        return error
+
+
+def unknown(*fields):
+    """What a 422 says of them."""
+    return "message=" + json.dumps({"detail": [{"loc": ["body", name]} for name in fields]})
+
+
+each_manner = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+
+
+@pytest.mark.usefixtures("refusals")
+@each_manner
+@pytest.mark.parametrize("said", ["retry-after=7", 'message="some text"', unknown("nothing")])
+async def test_a_422_is_a_failure_where_nothing_can_be_dropped(litellm, said, stream):
+    async with MockProvider() as provider:
+        found = find(await chatted(litellm, provider, said, stream=stream))
+        assert (found.status, found.source) == (422, PROVIDER)
+        assert len(provider.requests) == 1
+
+
+@pytest.mark.usefixtures("refusals")
+@each_manner
+async def test_what_a_422_names_is_dropped_and_asked_again(litellm, stream):
+    async with MockProvider() as provider:
+        said = f"times=1;{unknown('seed')}"
+        answer = await chatted(litellm, provider, said, stream=stream)
+        assert not isinstance(answer, Exception)
+        first, second = provider.requests
+    assert first.fields.keys() - second.fields.keys() == {"seed"}
+
+
+@pytest.mark.usefixtures("refusals")
+@each_manner
+async def test_a_422_is_a_failure_when_it_comes_again(litellm, stream):
+    async with MockProvider() as provider:
+        found = find(await chatted(litellm, provider, unknown("seed"), stream=stream))
+        assert found.status == 422
+        assert len(provider.requests) == 2
+
+
+@pytest.fixture
+def any_headers(mended, monkeypatch):
+    """LiteLLM, which takes and adds headers with any letters."""
+    transport = mended.aiohttp_transport.LiteLLMAiohttpTransport
+    processing = mended.common_request_processing.ProxyBaseLLMRequestProcessing
+    monkeypatch.setattr(transport, "_make_aiohttp_request", transport._make_aiohttp_request)
+    own = staticmethod(processing.get_custom_headers)
+    monkeypatch.setattr(processing, "get_custom_headers", own)
+    mended.allow_any_headers()
+    return processing
+
+
+async def test_a_header_that_is_not_ascii_costs_no_answer(litellm, any_headers):
+    from litellm.llms.custom_httpx.http_handler import get_async_httpx_client
+
+    client = get_async_httpx_client(llm_provider=litellm.LlmProviders.ANTHROPIC)
+    said = [{"role": "user", "content": "@@header=größe%1@@"}]
+    async with MockProvider() as provider:
+        body = {"model": "m", "messages": said}
+        answer = await client.post(f"{provider.url}/v1/messages", json=body)
+    assert answer.headers["x-said"] == "gr%C3%B6%C3%9Fe%1"
+    assert answer.headers["request-id"] == "req_000001"
+    assert answer.json()["type"] == "message"
+
+
+async def test_litellm_adds_headers_that_can_be_sent(any_headers):
+    from litellm.proxy._types import UserAPIKeyAuth
+
+    named = {"x-litellm-model-group": "日本", "llm_provider-x-a": "b"}
+    found = any_headers.get_custom_headers(user_api_key_dict=UserAPIKeyAuth(), **named)
+    assert found["x-litellm-model-group"].encode("latin-1").decode() == "日本"
+    assert found["llm_provider-x-a"] == "b"
+
+
+@pytest.mark.parametrize(
+    ("metadata", "read"), [("a text", {}), ([], {}), (None, None), ({"a": 1}, {"a": 1})]
+)
+async def test_metadata_that_is_no_object_is_an_empty_one(mended, monkeypatch, metadata, read):
+    from starlette.requests import Request
+
+    async def receive():
+        return {"type": "http.request", "body": json.dumps({"metadata": metadata}).encode()}
+
+    name = "read_request_body"
+    for route in ("chat_completion", "completion", "embeddings"):
+        assert name in getattr(mended.proxy_server, route).__code__.co_names
+    monkeypatch.setattr(mended.proxy_server, name, getattr(mended.proxy_server, name))
+    mended.take_any_metadata()
+    head = {"type": "http", "method": "POST", "path": "/v1/embeddings", "query_string": b""}
+    sent = Request({**head, "headers": [(b"content-type", b"application/json")]}, receive)
+    assert await mended.proxy_server.read_request_body(request=sent) == {"metadata": read}

@@ -130,7 +130,7 @@ def test_so_it_does_at_a_cloud(fit, outgoing, model):
         "claude-code-20250219",
         "wonders-2031-01-01",
     ]
-    assert outgoing.doors.KEPT not in fitted
+    assert outgoing.messages.KEPT not in fitted
 
 
 def test_what_a_name_of_ones_own_stands_for_is_said_in_the_config(fit):
@@ -205,7 +205,7 @@ def test_betas_of_which_none_is_taken_are_no_header(fit):
 
 
 def test_fields_that_litellm_does_not_know_are_kept_and_its_own_are_not(fit, outgoing):
-    kept = fit(a_call(body={"wonders": {"a": 1}, "num_retries": 3}))[outgoing.doors.KEPT]
+    kept = fit(a_call(body={"wonders": {"a": 1}, "num_retries": 3}))[outgoing.messages.KEPT]
     assert kept.fields == {"wonders": {"a": 1}}
     assert kept.query == "beta=true"
     assert kept.says_stream
@@ -215,7 +215,7 @@ def test_fields_that_litellm_does_not_know_are_kept_and_its_own_are_not(fit, out
 def test_a_client_that_does_not_say_whether_to_stream_is_not_spoken_for(fit, outgoing):
     call = a_call()
     del call["stream"]
-    assert not fit(call)[outgoing.doors.KEPT].says_stream
+    assert not fit(call)[outgoing.messages.KEPT].says_stream
 
 
 def test_what_speaks_to_litellm_is_known(outgoing):
