@@ -7,6 +7,7 @@ deployment's, or the client's own subscription token where that may be lent. The
 byte for byte, with the provider's headers, and so do the provider's errors: `retry-after`, `529`,
 and texts that clients parse. Only an error that has not the shape of the API gets it, since the
 client's library would not read it: there are servers that have learnt all but this of Anthropic's.
+What is neither an answer nor an error, such as a page of HTML or a redirection, is a failure here.
 
 Where LiteLLM has fallbacks for a label, a failure before the first byte is handed on to it instead.
 
@@ -42,7 +43,12 @@ from ccproxyd.gateway.lanes.answers import (
     too_late,
 )
 from ccproxyd.gateway.lanes.connection import Connection, HungUpError, request_head
-from ccproxyd.gateway.lanes.failures import begins_in_failure, in_dialect
+from ccproxyd.gateway.lanes.failures import (
+    begins_in_failure,
+    in_dialect,
+    is_empty_stream,
+    is_no_answer,
+)
 from ccproxyd.gateway.lanes.upstream import Origin, Upstream
 from ccproxyd.gateway.paths import Dialect
 from ccproxyd.gateway.report import Report
@@ -193,12 +199,26 @@ async def _accepted(incoming: Incoming, errand: Errand, deadline: float) -> Answ
     if errand.falls_back and incoming.status >= 400:
         raise DirectFailedError
     check_key(incoming.status, errand.label, is_ours=errand.token is None)
+    answer = await _begun(incoming, errand, deadline)
+    if is_empty_stream(answer) and not errand.falls_back:
+        return broken_off(answer.status, answer.headers)
+    if is_no_answer(answer):
+        raise DirectFailedError if errand.falls_back else _unreadable(answer)
+    return answer
+
+
+async def _begun(incoming: Incoming, errand: Errand, deadline: float) -> Answer:
     try:
         return await opened(incoming, errand.timeouts, deadline, json_is_whole=True)
     except _FAILURES as error:
         if isinstance(error, HungUpError) and is_stream(incoming) and not errand.falls_back:
             return broken_off(incoming.status, incoming.headers)
         raise _failure(error, errand) from None
+
+
+def _unreadable(answer: Answer) -> ProxyError:
+    said = f"the provider answered with {answer.status}, and nothing that a client can read"
+    return ProxyError(said, code=502)
 
 
 def _failure(error: Exception, errand: Errand) -> Exception:

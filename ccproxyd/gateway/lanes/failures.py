@@ -25,6 +25,7 @@ import orjson
 from ccproxyd.errors import anthropic_type, message_in, proxy_error
 from ccproxyd.gateway.exchange import Pairs
 from ccproxyd.gateway.lanes.answers import Answer
+from ccproxyd.gateway.lanes.connection import BODYLESS
 from ccproxyd.gateway.paths import Dialect
 from ccproxyd.gateway.replies import error_body
 
@@ -57,6 +58,31 @@ _OF_A_STREAM: Final = frozenset(
 )
 _LONGEST: Final = 2000
 
+_BEGINNINGS: Final = (b"{", b"data", b"event", b"id", b"retry", b":")
+"""Of an object, and of events."""
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+
+
+def is_no_answer(answer: Answer) -> bool:
+    """Whether a provider has answered with neither a failure nor anything that a client can read.
+
+    A page of HTML, a redirection or an empty body is none: they come from an address that is not
+    the API's. Only how it begins is looked at, which may be a single byte.
+    """
+    if answer.status >= 400 or _is_compressed(answer):
+        return False
+    if answer.status >= 300 or answer.status in BODYLESS:
+        return True
+    begins = answer.first.removeprefix(_BYTE_ORDER_MARK).lstrip()
+    if not begins:
+        return answer.whole or answer.rest.at_end
+    return not any(begins.startswith(one) or one.startswith(begins) for one in _BEGINNINGS)
+
+
+def is_empty_stream(answer: Answer) -> bool:
+    """Whether a stream has come to its end without a word."""
+    return answer.streams and answer.status < 400 and not answer.first and answer.rest.at_end
+
 
 def is_litellms_own(answer: Answer) -> bool:
     """Whether LiteLLM's framework refuses a request that nobody was to be asked for.
@@ -81,9 +107,7 @@ def begins_with_error(answer: Answer) -> bool:
 def unstreamed(answer: Answer) -> Answer:
     """The same failure as an answer with a status, since nothing of it has been sent yet."""
     event = _first_event(answer)
-    code = str(_error_in(event).get("code"))
-    status = int(code) if re.fullmatch("[45][0-9][0-9]", code) else 500
-    return _whole(answer, status, answer.headers, orjson.dumps(event))
+    return _whole(answer, _status_in(event) or 500, answer.headers, orjson.dumps(event))
 
 
 def in_dialect(answer: Answer, dialect: Dialect) -> Answer:
@@ -92,7 +116,7 @@ def in_dialect(answer: Answer, dialect: Dialect) -> Answer:
     Such a failure at the beginning of a stream becomes one with a status, since nothing of it has
     been sent yet. One that is compressed all the same is left to the client.
     """
-    if dict(answer.headers).get(b"content-encoding", b"identity") != b"identity":
+    if _is_compressed(answer):
         return answer
     if answer.status >= 400:
         return presented(answer, PROVIDERS, dialect) if answer.whole else answer
@@ -102,6 +126,10 @@ def in_dialect(answer: Answer, dialect: Dialect) -> Answer:
     if not _EVENTS_END.search(answer.first) or _is_of(dialect, event) or _says_none(event):
         return answer
     return presented(unstreamed(answer), PROVIDERS, dialect)
+
+
+def _is_compressed(answer: Answer) -> bool:
+    return dict(answer.headers).get(b"content-encoding", b"identity") != b"identity"
 
 
 def begins_in_failure(answer: Answer, dialect: Dialect) -> bool:
@@ -197,6 +225,12 @@ def _error_in(body: Any) -> dict[str, Any]:
     """What says more of a failure than its message; llama.cpp's events have no envelope."""
     whole = body if isinstance(body, dict) else {}
     return _mapping(body, "error") or whole
+
+
+def _status_in(body: Any) -> int | None:
+    """The status that an error says for itself."""
+    code = str(_error_in(body).get("code"))
+    return int(code) if re.fullmatch("[45][0-9][0-9]", code) else None
 
 
 def _first_event(answer: Answer) -> Any:

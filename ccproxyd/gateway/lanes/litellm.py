@@ -155,6 +155,8 @@ class LiteLLMLane:
                 report.fallback = fallback
                 exchange.extra += header_pairs([("x-ccproxy-fallback", in_ascii(fallback))])
             answer = truthful(answer, incoming.headers, exchange.dialect)
+            if order.decision:
+                answer = with_words(answer)
             source = "the provider" if isinstance(answer.rest, BrokenOff) else "the worker"
             if answer.streams and order.decision and exchange.path.endswith(_MESSAGES):
                 answer = with_pings(answer, exchange, order.ping_seconds)
@@ -235,6 +237,23 @@ def truthful(answer: Answer, headers: Pairs, dialect: Dialect) -> Answer:
         return failures.presented(answer, failures.OURS, dialect)
     if failures.begins_with_error(answer):
         return failures.presented(failures.unstreamed(answer), failures.PROVIDERS, dialect)
+    return answer
+
+
+def with_words(answer: Answer) -> Answer:
+    """A stream as it is, if it has anything to say.
+
+    Of a stream that says nothing LiteLLM hands on what there is, a page of HTML or nothing.
+
+    Raises:
+        ProxyError: what it says are no events.
+    """
+    if not answer.streams or answer.status >= 400 or isinstance(answer.rest, BrokenOff):
+        return answer
+    if failures.is_empty_stream(answer):
+        return broken_off(answer.status, answer.headers)
+    if failures.is_no_answer(answer):
+        raise ProxyError("the provider's answer is none that LiteLLM can read", code=502)
     return answer
 
 

@@ -300,6 +300,61 @@ async def test_an_error_that_is_not_in_anthropics_words_is_put_into_them(tmp_pat
     }
 
 
+HTML = b"content-type: text/html\r\n\r\n<html>hello</html>"
+
+
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [
+        (b"200 OK", HTML),
+        (b"200 OK", b"content-type: application/json\r\ncontent-length: 0\r\n\r\n"),
+        (b"200 OK", b"content-type: text/event-stream\r\n\r\nhello"),
+        (b"204 No Content", b"\r\n"),
+        (b"302 Found", b"location: http://elsewhere/\r\ncontent-length: 0\r\n\r\n"),
+        (b"304 Not Modified", b"\r\n"),
+    ],
+    ids=["a page", "nothing", "no events", "no content", "a redirection", "not modified"],
+)
+async def test_an_answer_that_is_none_is_a_failure(tmp_path, head, body):
+    async with serving(lambda _: b"HTTP/1.1 %s\r\n%s" % (head, body)) as port:
+        config = one_model(f"http://127.0.0.1:{port}")
+        async with open_house(write_config(tmp_path, OURS.split("  rules:")[0], config)) as house:
+            answer = await asked(house.app)
+            finished = house.finished()
+    assert (answer.status, answer.complete) == (502, True)
+    status = head.decode().split()[0]
+    assert answer.json()["error"] == {
+        "type": "api_error",
+        "message": f"the provider answered with {status}, and nothing that a client can read",
+    }
+    assert (finished["status"], finished["failed"], finished["error"]) == (502, True, "ProxyError")
+
+
+async def test_an_answer_that_is_none_goes_to_litellm_where_it_has_a_fallback(tmp_path, sockets):
+    async with (
+        ScriptedWorker(sockets / "1.0.sock") as worker,
+        serving(lambda _: b"HTTP/1.1 200 OK\r\n" + HTML) as port,
+    ):
+        worker.default = answers(b'{"from": "litellm"}')
+        rescue = "router_settings: {fallbacks: [{default: [other]}]}"
+        config = one_model(f"http://127.0.0.1:{port}", rescue)
+        config_dir = write_config(tmp_path, OURS.split("  rules:")[0], config)
+        async with open_house(config_dir, worker.address) as house:
+            answer = await asked(house.app)
+    assert answer.json() == {"from": "litellm"}
+
+
+async def test_a_stream_without_a_word_is_one_that_is_cut(tmp_path):
+    said = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 0\r\n\r\n"
+    async with serving(lambda _: said) as port:
+        config = one_model(f"http://127.0.0.1:{port}")
+        async with open_house(write_config(tmp_path, OURS.split("  rules:")[0], config)) as house:
+            answer = await asked(house.app, asking("default", stream=True))
+            assert house.finished()["failed"]
+    assert (answer.status, answer.complete) == (200, False)
+    assert b"the provider went away" in answer.answer
+
+
 async def test_an_error_that_is_longer_than_any_is_passed_on_as_it_comes(tmp_path):
     long = b"x" * (WHOLE_BYTES + 10)
     said = b"HTTP/1.1 500 X\r\ntransfer-encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n"

@@ -9,6 +9,7 @@ from ccproxyd.gateway.lanes.failures import (
     in_anthropics_words,
     in_dialect,
     is_litellms_own,
+    is_no_answer,
     presented,
     unstreamed,
 )
@@ -249,6 +250,23 @@ def test_a_stream_that_begins_with_foreign_words_gets_a_status(event):
     found = in_dialect(answer(event, streams=True), Dialect.ANTHROPIC)
     assert (found.status, found.streams) == (400, False)
     assert said(found) == {"type": "error", "error": TOO_LONG}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        answer(b"{}", 200),
+        answer(b' \r\n{"id"', 200),
+        answer(b"\xef\xbb\xbf{}", 200),
+        answer(b"data: {}\n\n", 200),
+        answer(b"e", 200, streams=True),
+        answer(b": a comment\n", 200, streams=True),
+        answer(b"<html>", 500),
+        answer(b"\x1f\x8b", 200, (b"content-encoding", b"gzip")),
+    ],
+)
+def test_what_may_be_an_answer_is_taken_for_one(given):
+    assert not is_no_answer(given)
 
 
 # -- streams

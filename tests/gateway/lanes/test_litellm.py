@@ -279,6 +279,23 @@ async def test_a_stream_that_begins_with_its_error_is_no_stream(sockets):
     assert (call.json()["error"]["message"], report.failed) == ("x", True)
 
 
+async def test_a_stream_that_is_a_page_is_no_answer(sockets):
+    """LiteLLM hands on whatever a provider says to who asks for a stream of messages."""
+    async with opened(sockets) as (lane, worker):
+        worker.default = streams(b"<html>hello</html>")
+        with pytest.raises(ProxyError, match="is none that LiteLLM can read") as caught:
+            await lane.carry(Call(path="/v1/messages"))
+    assert caught.value.code == 502
+
+
+async def test_a_stream_without_a_word_is_one_that_is_cut(sockets):
+    async with opened(sockets) as (lane, worker):
+        worker.default = streams()
+        call, report = await lane.carry(Call(path="/v1/messages"))
+    assert (call.status, call.complete, report.failed) == (200, False, True)
+    assert b"the provider went away" in call.answer
+
+
 async def test_unless_it_is_anthropics_own_event(sockets):
     event = b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error"}}\n\n'
     async with opened(sockets) as (lane, worker):
