@@ -57,9 +57,12 @@ _OF_A_STREAM: Final = frozenset(
     {b"content-type", b"content-length", b"cache-control", b"x-accel-buffering"}
 )
 _LONGEST: Final = 2000
+_NO_ANSWER: Final = 502
+"""The status of what has none of its own."""
 
 _BEGINNINGS: Final = (b"{", b"data", b"event", b"id", b"retry", b":")
 """Of an object, and of events."""
+_ERROR_OBJECT: Final = re.compile(rb'\s*\{\s*"(?:error"\s*:|type"\s*:\s*"error")')
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
@@ -114,12 +117,16 @@ def in_dialect(answer: Answer, dialect: Dialect) -> Answer:
     """A provider's answer as it is, unless it is a failure that the client's library cannot read.
 
     Such a failure at the beginning of a stream becomes one with a status, since nothing of it has
-    been sent yet. One that is compressed all the same is left to the client.
+    been sent yet; so does one that comes whole with a status of success. One that is compressed all
+    the same is left to the client.
     """
     if _is_compressed(answer):
         return answer
     if answer.status >= 400:
         return presented(answer, PROVIDERS, dialect) if answer.whole else answer
+    if _fails_all_the_same(answer):
+        status = _status_in(_parsed(answer.first)) or _NO_ANSWER
+        return presented(attrs.evolve(answer, status=status), PROVIDERS, dialect)
     if not (answer.streams and answer.first.startswith(_ERROR_EVENTS[dialect])):
         return answer
     event = _first_event(answer)
@@ -130,6 +137,15 @@ def in_dialect(answer: Answer, dialect: Dialect) -> Answer:
 
 def _is_compressed(answer: Answer) -> bool:
     return dict(answer.headers).get(b"content-encoding", b"identity") != b"identity"
+
+
+def _fails_all_the_same(answer: Answer) -> bool:
+    """Whether an answer that is there at once is an error, though its status says that it is none.
+
+    Some routers in front of providers answer so.
+    """
+    is_error = answer.whole and not answer.streams and _ERROR_OBJECT.match(answer.first)
+    return bool(is_error) and not _says_none(_parsed(answer.first))
 
 
 def begins_in_failure(answer: Answer, dialect: Dialect) -> bool:

@@ -218,7 +218,8 @@ def test_a_failure_in_foreign_words_is_told_in_the_clients():
         (answer(ANTHROPICS, 529), Dialect.ANTHROPIC),
         (answer(OPENAIS, 429), Dialect.OPENAI),
         (answer(LLAMAS, 400), Dialect.OPENAI),
-        (answer(LLAMAS, 200), Dialect.ANTHROPIC),
+        (answer(b'{"type": "message", "error": {}}', 200), Dialect.ANTHROPIC),
+        (answer(b'{"error": null, "choices": []}', 200), Dialect.OPENAI),
         (answer(b"event: error\ndata: %s\n\n" % ANTHROPICS, streams=True), Dialect.ANTHROPIC),
         (answer(b"data: %s\n\n" % OPENAIS, streams=True), Dialect.OPENAI),
         (answer(b'event: error\ndata: {"message": "no"}\n\n', streams=True), Dialect.OPENAI),
@@ -250,6 +251,21 @@ def test_a_stream_that_begins_with_foreign_words_gets_a_status(event):
     found = in_dialect(answer(event, streams=True), Dialect.ANTHROPIC)
     assert (found.status, found.streams) == (400, False)
     assert said(found) == {"type": "error", "error": TOO_LONG}
+
+
+@pytest.mark.parametrize(
+    ("body", "dialect", "status", "kind"),
+    [
+        (LLAMAS, Dialect.ANTHROPIC, 400, "invalid_request_error"),
+        (b' {"error" : {"message": "m", "code": 429}}', Dialect.OPENAI, 429, None),
+        (ANTHROPICS, Dialect.ANTHROPIC, 502, "overloaded_error"),
+        (OPENAIS, Dialect.OPENAI, 502, "tokens"),
+        (b'{"error":"no"}', Dialect.OPENAI, 502, "api_error"),
+    ],
+)
+def test_an_error_with_a_status_of_success_has_its_own_or_502(body, dialect, status, kind):
+    found = in_dialect(answer(body, 200), dialect)
+    assert (found.status, said(found)["error"].get("type")) == (status, kind)
 
 
 @pytest.mark.parametrize(
