@@ -98,6 +98,13 @@ def is_litellms_own(answer: Answer) -> bool:
     return body == "Internal Server Error" or (isinstance(body, dict) and set(body) == {"detail"})
 
 
+def type_of_ours(answer: Answer, source: str) -> str | None:
+    """The class that a client is told of a failure in our own shape, None of a provider's."""
+    if answer.status < 400 or not (source == OURS or is_litellms_own(answer)):
+        return None
+    return proxy_error("", answer.status).type
+
+
 def begins_with_error(answer: Answer) -> bool:
     """Whether LiteLLM says in a stream that it failed before it says anything else.
 

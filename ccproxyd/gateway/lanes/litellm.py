@@ -154,6 +154,7 @@ class LiteLLMLane:
             if fallback := taken_fallback(incoming.headers):
                 report.fallback = fallback
                 exchange.extra += header_pairs([("x-ccproxy-fallback", in_ascii(fallback))])
+            report.error = failures.type_of_ours(answer, _source(incoming.headers))
             answer = truthful(answer, incoming.headers, exchange.dialect)
             if order.decision:
                 answer = with_words(answer)
@@ -228,7 +229,7 @@ def truthful(answer: Answer, headers: Pairs, dialect: Dialect) -> Answer:
     """The answer without what is LiteLLM's own, and its failures in the client's shape."""
     shown = [pair for pair in answer.headers if not pair[0].startswith(_OF_LITELLM)]
     answer = attrs.evolve(answer, headers=shown)
-    source = dict(headers).get(failures.HEADER.encode(), b"").decode("latin-1")
+    source = _source(headers)
     if source == failures.CUT:
         return broken_off(200, _HEAD_OF_A_STREAM)
     if source and answer.status >= 400:
@@ -238,6 +239,11 @@ def truthful(answer: Answer, headers: Pairs, dialect: Dialect) -> Answer:
     if failures.begins_with_error(answer):
         return failures.presented(failures.unstreamed(answer), failures.PROVIDERS, dialect)
     return answer
+
+
+def _source(headers: Pairs) -> str:
+    """Whose words a failure is in, as a worker says it."""
+    return dict(headers).get(failures.HEADER.encode(), b"").decode("latin-1")
 
 
 def with_words(answer: Answer) -> Answer:

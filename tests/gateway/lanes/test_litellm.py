@@ -245,6 +245,26 @@ async def test_a_providers_failure_has_the_clients_shape(sockets):
         assert (call.answer, report.status) == (body, 429)
 
 
+@pytest.mark.parametrize(
+    ("status", "source", "recorded"),
+    [
+        (504, "ours", "UpstreamTimeout"),
+        (502, "ours", "ProxyError"),
+        (400, "ours", "ValidationError"),
+        (504, "provider", "ProviderError"),
+    ],
+)
+async def test_a_failure_is_recorded_by_the_name_that_its_client_is_told(
+    sockets, status, source, recorded
+):
+    """As on the direct lane, where our own failures are exceptions."""
+    async with opened(sockets) as (lane, worker):
+        worker.default = answers(b'{"error": "x"}', status, ("x-ccproxy-failure", source))
+        call, report = await lane.carry(Call(path="/v1/chat/completions"))
+    assert report.finished_message()["error"] == recorded
+    assert (call.json()["error"]["type"] == recorded) is (source == "ours")
+
+
 @pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions"])
 async def test_a_stream_of_which_litellm_has_lost_all_is_one_that_is_cut(sockets, path):
     error = b'{"error": {"message": "hung up", "type": "ProxyError", "code": 502}}'
