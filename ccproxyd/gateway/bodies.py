@@ -105,8 +105,12 @@ def is_form(content_type: str) -> bool:
 
 
 def with_model(body: Mapping[str, Any], model: str) -> bytes:
-    """The same body, asking for another model."""
-    return orjson.dumps({**body, "model": model})
+    """The same body, asking for another model.
+
+    Raises:
+        ValidationError: it can be read, but not be written again.
+    """
+    return _written({**body, "model": model})
 
 
 def without(body: Mapping[str, Any], name: str) -> bytes:
@@ -114,8 +118,19 @@ def without(body: Mapping[str, Any], name: str) -> bytes:
 
     >>> without({"input": "x", "stream": True}, "stream")
     b'{"input":"x"}'
+
+    Raises:
+        ValidationError: it can be read, but not be written again.
     """
-    return orjson.dumps({key: value for key, value in body.items() if key != name})
+    return _written({key: value for key, value in body.items() if key != name})
+
+
+def _written(body: Mapping[str, Any]) -> bytes:
+    """The parser takes a nest of a thousand levels, the writer one of a quarter of that."""
+    try:
+        return orjson.dumps(body)
+    except orjson.JSONEncodeError:
+        raise ValidationError("the request body is nested too deeply") from None
 
 
 def _json_object(raw: bytes, loads: Callable[[bytes], Any]) -> dict[str, Any]:

@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from functools import partial
 
 import orjson
 import pytest
@@ -13,6 +14,7 @@ from ccproxyd.gateway.bodies import (
     parse_body,
     read_body,
     with_model,
+    without,
 )
 
 FORM = (
@@ -124,6 +126,13 @@ def test_a_nesting_without_end_has_no_names():
 def test_a_nesting_without_end_is_refused():
     with pytest.raises(ValidationError):
         parse_body(b"[" * 100_000, "")
+
+
+def test_a_nesting_that_can_be_read_but_not_written_is_refused():
+    said = parse_body(b'{"x": %s%s}' % (b"[" * 600, b"]" * 600), "")
+    for again in (partial(with_model, said, "b"), partial(without, said, "y")):
+        with pytest.raises(ValidationError, match="nested too deeply"):
+            again()
 
 
 def test_a_form_tells_its_text_fields_but_no_file():
