@@ -91,6 +91,7 @@ _NO_WORDS: Final = (
     "Expecting value: line",
     "Empty or invalid response from LLM endpoint",
     "Unable to get json response",
+    "LiteLLM: provider returned ",
     "openai closed the responses stream before any terminal event",
 )
 """How a text begins that LiteLLM has about an answer that it cannot read, or quotes from it."""
@@ -98,6 +99,9 @@ UNREADABLE: Final = "the provider's answer is none that LiteLLM can read"
 _NO_SUCCESS: Final = (b'{"type":"error"', b"null")
 _PRINTED: Final = re.compile(r"""b['"]|\{'|\(\d{3}, ['"]""")
 _PRINTED_ANSWER: Final = re.compile(r"""\(\d{3}, ['"]""")
+
+_UNREAD: Final = (httpx.DecodingError, httpx.TooManyRedirects, aiohttp.ClientResponseError)
+"""Compressed as it is not said to be; in a circle; in no HTTP, which LiteLLM calls nothing else."""
 
 Headers = Collection[tuple[bytes, bytes]]
 
@@ -181,7 +185,7 @@ def _failure(error: BaseException, *, streams: bool) -> Failure | None:
     if isinstance(error, httpx.TransportError):
         unreached = _unreached(_kind(error), _place(error))
         return attrs.evolve(unreached, source=CUT) if streams and _had_begun(error) else unreached
-    return None
+    return ours(ProxyError(_UNREADABLE, code=502)) if isinstance(error, _UNREAD) else None
 
 
 def _told_to_native_code(error: BaseException) -> httpx.Response | None:

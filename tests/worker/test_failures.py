@@ -99,6 +99,20 @@ def test_a_provider_that_did_not_answer_is_told_in_our_words(error, status, kind
     assert b"private" not in found.body
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        httpx.DecodingError("private"),
+        httpx.TooManyRedirects("private"),
+        aiohttp.ClientResponseError(None, (), status=400, message="private"),
+    ],
+)
+def test_an_answer_that_nobody_can_read_is_told_in_our_words(error):
+    found = find(wrapped(error))
+    assert (found.status, found.source) == (502, OURS)
+    assert said_by(found)["message"] == "the provider's answer is none that LiteLLM can read"
+
+
 def test_a_provider_that_is_not_there_is_named_by_its_address():
     request = httpx.Request("POST", "http://me:secret@lan:8080/v1/messages?key=secret")
     found = find(wrapped(httpx.ConnectError("private", request=request)))
@@ -247,6 +261,8 @@ def test_a_connection_that_failed_is_no_internal_error(status, said, code):
         'litellm.APIError: APIError: OpenAIException - {"id": ',
         "litellm.APIError: APIError: OpenAIException - ",
         "litellm.InternalServerError: OpenAIException - Expecting value: line 1 column 1 (char 0)",
+        "litellm.APIError: APIError: OpenAIException - LiteLLM: provider returned a response with "
+        "no 'choices'. Raw keys: ['secret']",
     ],
 )
 def test_an_answer_that_litellm_cannot_read_is_not_quoted(said):

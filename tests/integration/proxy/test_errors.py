@@ -361,6 +361,7 @@ UNREADABLE: Final = "the provider's answer is none that LiteLLM can read"
         ("gpt-4o", 'body={"id": ', UNREADABLE),
         ("gpt-4o", "body=", UNREADABLE),
         ("gpt-4o", 'body={"object": "chat.completion", "choices": []}', UNREADABLE),
+        ("gpt-4o", 'body={"id": "thing"}', UNREADABLE),
         ("responder", "body=<html>login</html>", UNREADABLE),
         ("responder", "body=", UNREADABLE),
         ("responder", 'body={"object": "chat.completion", "choices": []}', UNREADABLE),
@@ -379,6 +380,16 @@ def test_a_200_that_is_no_answer_is_a_failure(
     assert_failure(answer, Failure("anthropic", "api_error", told))
     request_id = answer.headers["x-ccproxy-request-id"]
     assert daemon.happened("ccproxy_post_api_call", request_id=request_id)["failed"] is True
+
+
+@each_lane
+@each_protocol
+@pytest.mark.parametrize("script", ["body=<html>login</html>", "body="])
+def test_a_page_or_nothing_is_no_answer_on_either_lane(
+    client: httpx.Client, path: str, model: str, lane: dict[str, str], script: str
+) -> None:
+    body = said(f"hello @@{script}@@", path=path, model=model)
+    check(ask(client, path, json=body, headers=KEY | lane), path, 502, "api_error", "ProxyError")
 
 
 @each_way
