@@ -140,20 +140,25 @@ class Event:
     """None where nobody knows it; LiteLLM itself makes 0 of that."""
     input_tokens: int
     output_tokens: int
+    is_untold: bool = False
+    """It was a stream of a text completion that told no usage: see `counted_cost`."""
 
 
 def event_of(kwargs: Mapping[str, Any]) -> Event:
     """Parse the `kwargs` of a log event."""
     payload = kwargs.get("standard_logging_object") or {}
     parameters = kwargs.get("litellm_params") or {}
+    inputs, outputs = payload.get("prompt_tokens") or 0, payload.get("completion_tokens") or 0
+    is_text = bool(kwargs.get("call_type") == CallTypes.atext_completion)
     return Event(
         metadata={
             **(parameters.get("metadata") or {}),
             **(parameters.get("litellm_metadata") or {}),
         },
         cost_usd=_cost_of(kwargs, payload),
-        input_tokens=int(payload.get("prompt_tokens") or 0),
-        output_tokens=int(payload.get("completion_tokens") or 0),
+        input_tokens=int(inputs),
+        output_tokens=int(outputs),
+        is_untold=is_text and bool(kwargs.get("stream")) and not inputs and not outputs,
     )
 
 
@@ -175,6 +180,35 @@ def _cost_of(kwargs: Mapping[str, Any], payload: Mapping[str, Any]) -> float | N
 def _has_price(model: Any) -> bool:
     found = litellm.model_cost.get(model) or {}
     return any("cost" in name and value is not None for name, value in found.items())
+
+
+def counted_cost(kwargs: Mapping[str, Any], response: Any) -> float | None:
+    """What a stream cost by LiteLLM's own count of it, None where there is nothing to count by.
+
+    A stream of text completions tells no usage unless it is asked to, and LiteLLM, which asks in
+    every chat, does not ask here: it takes the missing figures for zeros, and makes 0 its price.
+    """
+    payload, model = kwargs.get("standard_logging_object") or {}, kwargs.get("model")
+    own = payload.get("model_id")
+    try:
+        cost = litellm.completion_cost(
+            completion_response=_with_counts(response, str(model), kwargs.get("messages") or []),
+            model=model,
+            custom_llm_provider=kwargs.get("custom_llm_provider"),
+            custom_pricing=_has_price(own),
+            router_model_id=own,
+        )
+        return float(cost)
+    except Exception:  # a model without a price, or what has no text
+        return None
+
+
+def _with_counts(response: Any, model: str, asked: list[Any]) -> Any:
+    said = "".join(choice.message.content or "" for choice in response.choices)
+    asked_for = litellm.token_counter(model=model, messages=asked)
+    told = litellm.token_counter(model=model, text=said, count_response_tokens=True)
+    usage = litellm.Usage(prompt_tokens=asked_for, completion_tokens=told)
+    return response.model_copy(update={"usage": usage})
 
 
 async def settle_events(seconds: float) -> None:

@@ -20,6 +20,7 @@ interface; and it takes the instance by its dotted name while it loads its confi
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Protocol
@@ -167,15 +168,19 @@ class CCProxyHandler(CustomLogger):  # type: ignore[misc]
     async def async_log_success_event(
         self,
         kwargs: dict[str, Any],
-        response_obj: Any,  # noqa: ARG002
+        response_obj: Any,
         start_time: Any,  # noqa: ARG002
         end_time: Any,  # noqa: ARG002
     ) -> None:
         """Report the price of a request that we applied a verdict to."""
         event = doors.event_of(kwargs)
         request_id = event.metadata.get(REQUEST_ID)
-        if self._report is not None and isinstance(request_id, _Applied):
-            self._report(Price(request_id, event.cost_usd, event.input_tokens, event.output_tokens))
+        if self._report is None or not isinstance(request_id, _Applied):
+            return
+        cost = event.cost_usd
+        if event.is_untold:  # counting takes long where a prompt is
+            cost = await asyncio.to_thread(doors.counted_cost, kwargs, response_obj)
+        self._report(Price(request_id, cost, event.input_tokens, event.output_tokens))
 
 
 def remove_internal_headers(data: Mapping[str, Any]) -> None:

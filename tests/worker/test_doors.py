@@ -300,3 +300,21 @@ def test_litellm_counts_its_retries_where_a_failed_request_has_them(doors, litel
     assert '_metadata["attempted_retries"] = current_attempt + 1' in inspect.getsource(router)
     assert doors.retries_of({}) == doors.retries_of({"metadata": {"user_id": "u"}}) == 0
     assert doors.retries_of({"litellm_metadata": {"attempted_retries": 2}, "metadata": {}}) == 2
+
+
+def test_a_stream_that_tells_no_usage_is_priced_by_a_count(doors, litellm):
+    call = {
+        "call_type": "atext_completion",
+        "stream": True,
+        "model": "gpt-3.5-turbo-instruct",
+        "custom_llm_provider": "text-completion-openai",
+        "messages": [{"role": "user", "content": "hello"}],
+        "standard_logging_object": {"prompt_tokens": 0, "completion_tokens": 0},
+    }
+    answer = litellm.ModelResponse(choices=[{"message": {"role": "assistant", "content": "hello"}}])
+    assert doors.event_of(call).is_untold
+    assert not doors.event_of({**call, "stream": None}).is_untold
+    assert not doors.event_of({**call, "call_type": "acompletion"}).is_untold
+    assert not doors.event_of(call | {"standard_logging_object": {"prompt_tokens": 9}}).is_untold
+    assert 0 < doors.counted_cost(call, answer) < 0.001
+    assert doors.counted_cost({**call, "model": "nobody-knows"}, answer) is None

@@ -166,6 +166,18 @@ def test_what_is_free_has_a_price_and_what_nobody_knows_has_none(worker, stream,
     assert price["output_tokens"] > 0
 
 
+@pytest.mark.parametrize(
+    ("label", "is_priced"),
+    [("openai", True), ("chat-only", True), ("free", False), ("unpriced", None)],
+)
+def test_a_streamed_completion_that_tells_no_usage_is_priced_by_a_count(worker, label, is_priced):
+    path, body = CALLS["completions"]
+    request_id = f"completions-{label}"
+    worker.post(path, {"model": "asked", "stream": True, **body}, **sealed(label, request_id))
+    cost = price_of(worker, request_id)["cost_usd"]
+    assert (cost if cost is None else cost > 0) is is_priced
+
+
 @pytest.mark.parametrize("call", ["completions", "embeddings", "moderations", "images"])
 def test_every_other_call_does_too(worker, newest, call):
     path, body = CALLS[call]
