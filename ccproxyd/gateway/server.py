@@ -33,13 +33,15 @@ import uvloop
 from attrs import define, field
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from ccproxyd.errors import ConfigError, ProxyError
+from ccproxyd.errors import ConfigError, ProxyError, ValidationError
 from ccproxyd.gateway.app import App
 from ccproxyd.gateway.lanes.direct import DirectLane
 from ccproxyd.gateway.lanes.litellm import LiteLLMLane
 from ccproxyd.gateway.lanes.upstream import Upstream
+from ccproxyd.gateway.paths import dialect_of
 from ccproxyd.gateway.pool import Address, Pool
 from ccproxyd.gateway.prices import load_prices
+from ccproxyd.gateway.replies import error_reply
 from ccproxyd.gateway.table import Table
 from ccproxyd.routing import StickyTable, TokenCounter, Toolsets
 from ccproxyd.telemetry.budgets import Gate
@@ -418,6 +420,17 @@ class _Protocol(HttpToolsProtocol):
             cycle.body += body
         else:
             super().on_body(body)
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's own words
+        """What is no HTTP is refused in the shape of every other failure, as far as it was read."""
+        path, headers = (self.url or b"").decode("latin-1"), self.headers or []
+        dialect = dialect_of(path, {name.decode("latin-1"): "" for name, _ in headers})
+        reply = error_reply(ValidationError("the request is not valid HTTP"), dialect)
+        pairs = [*reply.pairs(), (b"connection", b"close")]
+        lines = [b"%s: %s\r\n" % pair for pair in pairs]
+        head = b"HTTP/1.1 400 Bad Request\r\n"
+        self.transport.write(b"".join([head, *lines, b"\r\n", reply.body]))
+        self.transport.close()
 
     def pause_writing(self) -> None:
         super().pause_writing()

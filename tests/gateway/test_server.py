@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import aiohttp
+import orjson
 import pytest
 
 from ccproxyd.gateway import server as server_module
@@ -389,6 +390,37 @@ async def test_a_body_arrives_whole_whatever_its_size(
         assert (await reader.readline()).startswith(b"HTTP/1.1 200")
         writer.close()
     assert worker.requests[0].body == body
+
+
+@pytest.mark.parametrize(
+    ("said", "shape"),
+    [
+        (b"no HTTP at all\r\n\r\n", ["error"]),
+        (b"POST /v1/chat/completions HTTP/1.1\r\ncontent-length: -1\r\n\r\n", ["error"]),
+        (b"POST /v1/messages HTTP/1.1\r\ncontent-length: -1\r\n\r\n", ["type", "error"]),
+        (
+            b"POST /v1/messages HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nno number\r\n",
+            ["type", "error"],
+        ),
+        (
+            b"GET / HTTP/1.1\r\nanthropic-version: 2023-06-01\r\ncontent-length: x\r\n\r\n",
+            ["type", "error"],
+        ),
+    ],
+)
+async def test_what_is_no_http_is_refused_in_the_shape_of_every_failure(
+    inside, listener, worker, config_dir, said, shape
+):
+    await inside.serving(config_dir, worker)
+    async with asyncio.timeout(PATIENCE):
+        reader, writer = await asyncio.open_connection(*listener.getsockname())
+        writer.write(said)
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        writer.close()
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert b"content-type: application/json" in head
+    assert list(orjson.loads(body)) == shape
+    assert orjson.loads(body)["error"]["message"] == "the request is not valid HTTP"
 
 
 class Written:
