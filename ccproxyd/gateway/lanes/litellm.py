@@ -55,6 +55,8 @@ DECISION_HEADER: Final = "x-ccproxy-decision"
 _HOST: Final = "worker"
 _BETAS: Final = "anthropic-beta"
 _MESSAGES: Final = "/v1/messages"
+_GEMINI: Final = "/gemini/"
+_LANGFUSE: Final = "/langfuse/"
 _TIMEOUTS: Final = Timeouts()
 _OF_LITELLM: Final = b"x-litellm-"
 _HEAD_OF_A_STREAM: Final = [(b"content-type", b"text/event-stream; charset=utf-8")]
@@ -300,7 +302,7 @@ def _headers(exchange: Exchange, order: Order, seat: Seat) -> list[tuple[str, st
     if order.betas:
         kept.append((_BETAS, ",".join(order.betas)))
     if not order.client_keys:
-        kept.append((_key_header(exchange), f"Bearer {seat.address.key}"))
+        kept.append(_key_header(exchange, seat.address.key))
     if order.token and _is_subscription(order.token):
         kept.append(("authorization", f"Bearer {order.token}"))
     if order.decision is not None:
@@ -319,9 +321,19 @@ def _is_subscription(token: str) -> bool:
     return token.startswith(SUBSCRIPTION_TOKEN)
 
 
-def _key_header(exchange: Exchange) -> str:
-    """For a WebSocket LiteLLM looks into `Authorization` alone."""
-    return "authorization" if isinstance(exchange, WebSocketExchange) else "x-litellm-api-key"
+def _key_header(exchange: Exchange, key: str) -> tuple[str, str]:
+    """The worker's key where LiteLLM looks for it.
+
+    For a WebSocket that is `Authorization` alone, and below two providers' own paths it is where
+    that provider's clients have theirs.
+    """
+    if isinstance(exchange, WebSocketExchange):
+        return "authorization", f"Bearer {key}"
+    if exchange.path.startswith(_GEMINI):
+        return "x-goog-api-key", key
+    if exchange.path.startswith(_LANGFUSE):
+        return "authorization", f"Basic {base64.b64encode(f'ccproxyd:{key}'.encode()).decode()}"
+    return "x-litellm-api-key", f"Bearer {key}"
 
 
 def sealed(decision: Mapping[str, Any], secret: str) -> str:

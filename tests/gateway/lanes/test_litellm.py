@@ -1,4 +1,5 @@
 import asyncio
+from base64 import b64encode
 from contextlib import asynccontextmanager
 
 import pytest
@@ -149,6 +150,24 @@ async def test_a_clients_keys_end_here(sockets):
     assert request.names().isdisjoint(set(names) - {"x-litellm-api-key"})
     assert request.header("x-litellm-api-key") == f"Bearer {worker.address.key}"
     assert request.target.endswith("?a=1")
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "value"),
+    [
+        ("/v1/messages", "x-litellm-api-key", "Bearer {key}"),
+        ("/gemini/v1beta/models/x:generateContent", "x-goog-api-key", "{key}"),
+        ("/langfuse/api/public/ingestion", "authorization", "Basic {pair}"),
+    ],
+)
+async def test_the_workers_key_is_where_litellm_looks_for_it(sockets, path, name, value):
+    async with opened(sockets) as (lane, worker):
+        await lane.carry(Call(path=path, headers={"x-api-key": "sk-ours"}))
+    [received] = worker.requests
+    key = worker.address.key
+    pair = b64encode(f"ccproxyd:{key}".encode()).decode()
+    assert received.header(name) == value.format(key=key, pair=pair)
+    assert "sk-ours" not in str(received.headers)
 
 
 async def test_a_subscription_goes_along_only_where_it_is_lent(sockets):

@@ -29,6 +29,8 @@ def daemon(provider: RunningProvider) -> Iterator[Daemon]:
         "OPENAI_API_BASE": f"{provider.url}/v1",
         "OPENAI_BASE_URL": f"{provider.url}/v1",
         "OPENAI_API_KEY": PROVIDER_KEY,
+        "GEMINI_API_BASE": provider.url,
+        "GEMINI_API_KEY": PROVIDER_KEY,
     }
     setup = Setup(
         rules=[],
@@ -98,3 +100,17 @@ def test_what_has_no_model_is_asked_once_and_fails_as_the_provider_says(
     assert (answer.status, answer.headers.get("retry-after")) == (429, "7"), answer.body
     assert answer.json["error"]["message"] == "slow down"
     assert len(provider.requests) == before + 1
+
+
+@pytest.mark.parametrize("header", ["x-api-key", "x-goog-api-key"])
+def test_googles_own_paths_are_reached_with_a_key_of_ours(
+    daemon: Daemon, provider: RunningProvider, header: str
+) -> None:
+    """LiteLLM looks for its key there alone where Google's clients have theirs."""
+    path = "/gemini/v1beta/models/gemini-2.5-pro:generateContent"
+    with httpx.Client(base_url=str(daemon.client.base_url), timeout=60) as client:
+        answer = ask(client, path, json={"contents": []}, headers={header: daemon.key})
+    assert b"mock: no /v1beta/models/gemini-2.5-pro" in answer.body, "but there it was asked"
+    asked = provider.requests[-1]
+    assert asked.path == path.removeprefix("/gemini")
+    assert not {"x-goog-api-key", "x-litellm-api-key", "authorization"} & set(asked.headers)
