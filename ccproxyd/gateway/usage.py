@@ -21,6 +21,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import orjson
+from attrs import evolve
 
 from ccproxyd.telemetry.usage import Usage
 
@@ -63,6 +64,7 @@ _DETAILS: Final = frozenset(
 _NAMES: Final = ("model", "service_tier")
 """What stands beside the usage; Anthropic has the tier inside it."""
 _FIGURES: Final = _COUNTS.union(_DETAILS, _NAMES, ("speed", "inference_geo"))
+_UNTOLD: Final = dict.fromkeys(("input_tokens", "output_tokens", "cache_read_tokens"))
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 Figures = Mapping[str, Any]
@@ -101,8 +103,10 @@ class StreamUsage:
 
     @property
     def usage(self) -> Usage:
-        """What is known so far."""
-        return _usage(self._figures)
+        """What is known so far; zeros alone are how LiteLLM begins a message that it translates."""
+        found = _usage(self._figures)
+        is_told = found.prompt_tokens or found.output_tokens
+        return found if is_told else evolve(found, **_UNTOLD)
 
     @property
     def has_ended(self) -> bool:

@@ -283,3 +283,13 @@ def test_an_answer_is_whole_that_says_why_it_ends(pieces, whole):
     for piece in pieces:
         stream.feed(piece)
     assert stream.is_whole is whole
+
+
+def test_zeros_alone_are_no_usage():
+    """LiteLLM begins a message with them that it translates, and a cut one has nothing else."""
+    stream = StreamUsage()
+    begin = b'data: {"message": {"model": "m", "usage": {"input_tokens": 0, "output_tokens": 0}}}'
+    stream.feed(begin + b"\n\n")
+    assert stream.usage == Usage(model="m")
+    stream.feed(b'data: {"usage": {"input_tokens": 0, "output_tokens": 5}}\n\n')
+    assert stream.usage == Usage(input_tokens=0, output_tokens=5, model="m")
