@@ -33,9 +33,10 @@ _MENTION: Final = b'"usage"'
 _FAILURES: Final = (
     *(b"event: error", b"event:error", b"event: response.failed"),
     *(b'data: {"error"', b'data:{"error"'),
+    *(b'data: {"type":"error"', b'data: {"type": "error"', b'data:{"type":"error"'),
 )
-"""How the frame of a failure begins: Anthropic's, that of OpenAI's responses, and that of its chat,
-which has no names."""
+"""How the frame of a failure begins: Anthropic's, that of OpenAI's responses, that of its chat,
+which has no names, and the first two where a server leaves the names out."""
 _BLANK: Final = (b"", b"\r")
 _DONE: Final = (b"data: [DONE]", b"data:[DONE]")
 _ENDS: Final = (

@@ -207,6 +207,8 @@ def test_a_line_without_end_is_let_go(monkeypatch):
     ("said", "failed"),
     [
         (b'event: error\ndata: {"type": "error"}\n\n', True),
+        (b'data: {"type": "error", "error": {"message": "m"}}\n\n', True),
+        (b'data: {"type":"error","code":"server_error","message":"m"}\n\n', True),
         (b'data: {"error": {"message": "no"}}\n\n', True),
         (b"event: response.failed\ndata: {}\n\ndata: [DONE]\n\n", True),
         (b'event: message_stop\ndata: {"type": "message_stop"}\n\n', False),
