@@ -222,11 +222,18 @@ def _told_by_provider(response: httpx.Response) -> Failure:
         for name, value in response.headers.raw
         if name.decode("latin-1").lower() not in _NOT_PASSED
     )
+    return Failure(a_status(response.status_code), headers, _body_of(response), PROVIDER)
+
+
+def _body_of(response: httpx.Response) -> bytes:
+    """Nothing where it was never read, or is still compressed, as nobody has asked for."""
     try:
         body = response.content
-    except httpx.StreamError:  # it was never read, and cannot be any more
-        body = b""
-    return Failure(a_status(response.status_code), headers, body, PROVIDER)
+        if "content-encoding" in response.headers:
+            body.decode()
+    except (httpx.StreamError, UnicodeDecodeError):
+        return b""
+    return body
 
 
 def a_status(status: int) -> int:

@@ -77,6 +77,13 @@ def test_a_status_that_no_answer_can_have_is_told_as_502():
     assert (found.status, found.body, found.source) == (502, SAID, PROVIDER)
 
 
+def test_what_httpx_cannot_unpack_says_nothing():
+    """A provider may compress as it was not asked to; the status is plain all the same."""
+    found = find(refused(400, b"\x1bp\x00\xff", **{"content-encoding": "br-or-the-like"}))
+    assert (found.status, found.body, found.source) == (400, b"", PROVIDER)
+    assert find(refused(400, b"caf\xe9")).body == b"caf\xe9"
+
+
 def test_of_two_failures_the_later_one_counts():
     earlier, later = refused(429), httpx.ConnectError("to the fallback")
     later.__context__ = earlier
