@@ -185,7 +185,7 @@ def _failure(error: BaseException, *, streams: bool) -> Failure | None:
     if isinstance(error, httpx.TransportError):
         unreached = _unreached(_kind(error), _place(error))
         return attrs.evolve(unreached, source=CUT) if streams and _had_begun(error) else unreached
-    return ours(ProxyError(_UNREADABLE, code=502)) if isinstance(error, _UNREAD) else None
+    return ours(ProxyError(UNREADABLE, code=502)) if isinstance(error, _UNREAD) else None
 
 
 def _told_to_native_code(error: BaseException) -> httpx.Response | None:
