@@ -2,13 +2,17 @@
 
 A path is `module.name` or `module:name`, and a module in the config directory is found first.
 Whatever a user's module does wrong becomes one line: the field that names it, the exception, and
-where in the module it came from.
+where in the module it came from. That goes for whatever it raises, since a compiled extension's
+panic and a test tool's skip are no `Exception`, and would end the process that loads them or leave
+a reload without an answer. Only a person's ^C, which Python raises in the main thread alone, ends
+the command.
 """
 
 from __future__ import annotations
 
 import importlib
 import inspect
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -48,7 +52,8 @@ def find_named(
         ConfigError: the module cannot be imported, or has no such name.
     """
     module_name, _, name = written.replace(":", ".").rpartition(".")
-    return _attribute(_import(module_name, name, path, config_dir), name, path, is_wanted)
+    module = _import(module_name, name, path, config_dir)
+    return _attribute(module, name, path, config_dir, is_wanted)
 
 
 def _import(module_name: str, name: str, path: str, config_dir: Path) -> ModuleType:
@@ -60,8 +65,16 @@ def _import(module_name: str, name: str, path: str, config_dir: Path) -> ModuleT
         near = did_you_mean(module_name, local_names(config_dir))
         reason = f"no module {error.name!r} in {config_dir}, and none installed"
         raise ConfigError(path, reason, f"{near}.{name}" if near else None) from None
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
         raise _not_importable(module_name, error, path, config_dir) from error
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Whether a person has pressed ^C; a module that raises the same in a thread is just wrong."""
+    is_main = threading.current_thread() is threading.main_thread()
+    return is_main and isinstance(error, KeyboardInterrupt)
 
 
 def _not_importable(
@@ -70,7 +83,9 @@ def _not_importable(
     return ConfigError(path, f"cannot import {module_name}: {describe(error, config_dir)}")
 
 
-def _attribute(module: ModuleType, name: str, path: str, is_wanted: Callable[[Any], bool]) -> Any:
+def _attribute(
+    module: ModuleType, name: str, path: str, config_dir: Path, is_wanted: Callable[[Any], bool]
+) -> Any:
     try:
         return getattr(module, name)
     except AttributeError:
@@ -78,6 +93,10 @@ def _attribute(module: ModuleType, name: str, path: str, is_wanted: Callable[[An
         kind = "class" if is_wanted is inspect.isclass else "function"
         reason = f"module {module.__name__} has no {kind} {name!r}"
         raise ConfigError(path, reason, did_you_mean(name, near)) from None
+    except BaseException as error:  # a module may have a __getattr__
+        if is_interrupt(error):
+            raise
+        raise _not_importable(module.__name__, error, path, config_dir) from error
 
 
 def describe(error: BaseException, config_dir: Path) -> str:

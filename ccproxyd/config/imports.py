@@ -21,7 +21,7 @@ from attrs import frozen
 from ccproxyd.config.entries import bare_name
 from ccproxyd.config.environment import saying_references
 from ccproxyd.config.hooks import Function, OwnHook, load_check, load_hooks
-from ccproxyd.config.importing import describe, find_named, importing, one_line
+from ccproxyd.config.importing import describe, find_named, importing, is_interrupt, one_line
 from ccproxyd.config.litellm import check_labels
 from ccproxyd.config.load import Loaded
 from ccproxyd.config.settings import FILE, RuleEntry
@@ -142,7 +142,9 @@ def _instance(found: type, entry: RuleEntry, config_dir: Path) -> Classification
     _check_arguments(found, args, entry.kwargs, path)
     try:
         rule = found(*args, **entry.kwargs)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
         raise ConfigError(path, _why_refused(found, error, config_dir)) from error
     _check_evaluate(rule, entry)
     return rule if isinstance(rule, ClassificationRule) else OwnRule(rule)

@@ -137,7 +137,9 @@ class Gateway:
             return {"ok": False, "error": named}
         except ProxyError as error:
             return {"ok": False, "error": {"reason": error.message, "code": error.code}}
-        except Exception as error:
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # who asks waits for an answer, whatever this was
             reason = f"internal error in the gateway: {type(error).__name__}"
             return {"ok": False, "error": {"reason": reason}}
 

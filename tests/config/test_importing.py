@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,15 @@ def test_a_module_that_fails_leaves_the_one_before(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cannot import own: SystemExit \(own.py:2\)"):
         find(tmp_path, "own.x")
     assert sys.modules["own"].x == 1
+
+
+def test_only_who_sits_at_the_keyboard_interrupts(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text("raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
+        find(tmp_path, "own.x")
+    with ThreadPoolExecutor() as threads:  # where a gateway imports
+        found = threads.submit(raised_by, partial(find, tmp_path, "own.x")).result()
+    assert str(found) == f"{PATH}: cannot import own: KeyboardInterrupt (own.py:1)"
 
 
 def test_an_exception_is_told_on_one_line_with_its_place(tmp_path: Path) -> None:

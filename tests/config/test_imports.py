@@ -230,6 +230,11 @@ def test_a_generated_ccproxy_module_does_not_shadow_ours(tmp_path: Path) -> None
             "import mine: ModuleNotFoundError: No module named 'nothing_like_it' (mine.py:1)",
         ),
         ("import sys\nsys.exit(3)\n", "cannot import mine: SystemExit: 3 (mine.py:2)"),
+        (
+            "class Panic(BaseException): pass\nraise Panic('lost')\n",
+            "cannot import mine: Panic: lost (mine.py:2)",
+        ),
+        ("def __getattr__(name):\n    raise OSError\n", "cannot import mine: OSError (mine.py:2)"),
         ("raise ValueError('a\\n  b')\n", "cannot import mine: ValueError: a b (mine.py:1)"),
         ("raise ValueError\n", "cannot import mine: ValueError (mine.py:1)"),
         ("def f():\n    g()\ndef g():\n    {}['k']\nf()\n", "KeyError: 'k' (mine.py:4)"),
@@ -252,6 +257,11 @@ def test_a_generated_ccproxy_module_does_not_shadow_ours(tmp_path: Path) -> None
             "class Rule:\n    def __init__(self):\n        raise OSError('no')\n"
             "    def evaluate(self, request, config): pass\n",
             "params: Rule cannot be made: OSError: no (mine.py:3)",
+        ),
+        (
+            "class Rule:\n    def __init__(self):\n        raise GeneratorExit\n"
+            "    def evaluate(self, request, config): pass\n",
+            "params: Rule cannot be made: GeneratorExit (mine.py:3)",
         ),
         (
             "class Rule:\n    def __init__(self, a): pass\n"

@@ -145,6 +145,25 @@ async def test_a_rule_that_does_not_load_is_named_and_nothing_is_prepared(inside
     assert (await inside.ask("commit"))["error"]["reason"] == "nothing is prepared"
 
 
+@pytest.mark.parametrize("raised", ["KeyboardInterrupt", "type('Panic', (BaseException,), {})"])
+async def test_a_module_that_raises_what_is_no_exception_is_named_all_the_same(
+    inside, listener, client, worker, tmp_path, raised
+):
+    await inside.serving(write_config(tmp_path, OWN, rules=MATCHES), worker)
+    answer = await inside.prepare(write_config(tmp_path, OWN, rules=f"raise {raised}"))
+    assert answer["error"]["path"] == "ccproxy.yaml: ccproxy.rules[0].rule"
+    assert (await ask(client, listener))[0] == 200
+
+
+async def test_whatever_a_command_meets_it_is_answered(inside, monkeypatch, config_dir):
+    def build(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(server_module.Gateway, "_build_table", build)
+    reason = (await inside.prepare(config_dir))["error"]["reason"]
+    assert reason == "internal error in the gateway: KeyboardInterrupt"
+
+
 async def test_a_broken_rule_leaves_the_old_table_and_a_mended_one_replaces_it(
     inside, listener, client, worker, tmp_path
 ):
