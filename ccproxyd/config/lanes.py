@@ -185,7 +185,7 @@ def find_lanes(
     """
     names = dict.fromkeys(deployment.model_name for deployment in deployments)
     own = "lanes.direct is off" if direct == "off" else "LiteLLM keeps the keys" * database
-    fallbacks = _labels_with_fallbacks(document)
+    fallbacks = labels_with_fallbacks(document)
     if reason := own or next(_obstacles(document, config_dir), None):
         lanes = dict.fromkeys(names, Lane(LITELLM, reason))
     else:
@@ -195,7 +195,7 @@ def find_lanes(
             for name in names
         }
     return {
-        name: evolve(lane, falls_back="*" in fallbacks or name in fallbacks)
+        name: evolve(lane, falls_back=has_fallbacks(name, fallbacks))
         for name, lane in lanes.items()
     }
 
@@ -395,14 +395,19 @@ def _obstacles(document: Document, config_dir: Path) -> Iterator[str]:
             yield "config.yaml: litellm_settings.callbacks"
 
 
-def _labels_with_fallbacks(document: Document) -> set[str]:
-    """The labels that have somewhere else to go; `*` for all of them."""
+def labels_with_fallbacks(document: Document) -> frozenset[str]:
+    """The labels that have somewhere else to go, by config.yaml; `*` for all of them."""
     found: set[str] = set()
     for section in ("litellm_settings", "router_settings"):
         settings = _section(document, section)
         for name in _FALLBACKS:
             found |= _named(settings.get(name))
-    return found
+    return frozenset(found)
+
+
+def has_fallbacks(label: str, fallbacks: frozenset[str]) -> bool:
+    """Whether LiteLLM finds somewhere else to go; it knows a label without its provider as well."""
+    return not fallbacks.isdisjoint(("*", label, label.partition("/")[2]))
 
 
 def _named(fallbacks: Any) -> set[str]:

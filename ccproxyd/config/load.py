@@ -136,7 +136,8 @@ def load(config_dir: Path, environ: Mapping[str, str]) -> Loaded:
         ours = expand(ours, everything, settings_file.FILE)
         merged = _expanded(merged, everything)
         settings, litellm = _parsed(ours, merged, everything)
-    merged = evolve(merged, document=with_fallbacks(merged.document, settings.fallbacks))
+    document = with_fallbacks(merged.document, settings.fallbacks, litellm.aliases)
+    merged = evolve(merged, document=document)
     return _loaded(
         _Sources(config_dir, ours, merged, added, _names(merged.document, everything), values),
         settings,

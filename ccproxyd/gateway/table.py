@@ -24,7 +24,9 @@ from ccproxyd.config.lanes import (
     Lane,
     anthropic_base,
     bare_model,
+    has_fallbacks,
     is_anthropics_own,
+    labels_with_fallbacks,
     lanes_of,
     needs_litellm,
     provider_environ,
@@ -76,6 +78,8 @@ class Table:
     paths: PathTable
     lanes: Mapping[str, Lane]
     """By `model_name`."""
+    fallbacks: frozenset[str]
+    """The labels that LiteLLM has somewhere else to go for; see `has_fallbacks`."""
     prices: PriceList
     deployments: tuple[Deployment, ...]
     environ: Mapping[str, str] = field(repr=False)
@@ -118,6 +122,7 @@ class Table:
                 extra=_pass_through(loaded.documents["litellm"]),
             ),
             lanes=lanes_of(loaded, os.environ, config_dir),
+            fallbacks=labels_with_fallbacks(loaded.documents["litellm"]),
             prices=prices,
             deployments=loaded.litellm.deployments,
             environ=provider_environ(loaded, os.environ),
@@ -195,9 +200,15 @@ class Table:
         return self.prices.tariff(provider, model) if provider else None
 
     def lane_of(self, label: str) -> Lane:
-        """How the requests of a label go, whatever else they say."""
+        """How the requests of a label go, whatever else they say.
+
+        An alias, or one name of a wildcard, may have fallbacks that its `model_name` has not.
+        """
         target = self.models.target_of(label)
-        return self.lanes[target.name] if target else _UNKNOWN
+        if target is None:
+            return _UNKNOWN
+        lane, falls_back = self.lanes[target.name], has_fallbacks(label, self.fallbacks)
+        return lane if lane.falls_back is falls_back else evolve(lane, falls_back=falls_back)
 
     def provider_of(self, label: str) -> str | None:
         """That of the label's first deployment, as LiteLLM calls it."""

@@ -31,6 +31,9 @@ def test_one_label_or_several_stand_in() -> None:
         ({"think": [5]}, "must hold labels, not a number"),
         ({"think": ["think"]}, "cannot stand in for itself"),
         (["think"], "must be a mapping, not a list"),
+        ({"claude-*": ["default"]}, r"'claude-\*' is a wildcard; name one model of it"),
+        ({"think": ["claude-*"]}, r"'claude-\*' is a wildcard; name one model of it"),
+        ({"think": ["*"]}, r"'\*' is a wildcard; name one model of it"),
     ],
 )
 def test_what_makes_no_sense_is_an_error(value: Any, reason: str) -> None:
@@ -54,6 +57,22 @@ def test_litellms_own_are_kept_for_other_labels() -> None:
         "fallbacks": [{"think": ["default"]}, {"long": ["y"]}, {"docs": ["z"]}],
     }
     assert with_fallbacks(document, {}) == document
+
+
+def test_litellms_word_for_every_label_may_have_some() -> None:
+    assert parsed({"*": ["default"]}) == {"*": ("default",)}
+
+
+def test_an_alias_has_those_of_its_model_name_unless_it_has_its_own() -> None:
+    aliases = {"hard": "think", "harder": "think", "hardest": "think", "x": "default"}
+    theirs = {"router_settings": {"fallbacks": [{"hardest": ["z"]}]}}
+    ours = {"think": ("harder", "long"), "hard": ("default",)}
+    assert with_fallbacks(theirs, ours, aliases)["router_settings"]["fallbacks"] == [
+        {"think": ["harder", "long"]},
+        {"hard": ["default"]},
+        {"harder": ["long"]},
+        {"hardest": ["z"]},
+    ]
 
 
 def test_a_config_has_them_where_litellm_looks(write_config: WriteConfig) -> None:

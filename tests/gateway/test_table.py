@@ -109,6 +109,23 @@ def test_what_litellm_falls_back_to_is_the_workers_to_judge(tmp_path, section):
     assert not lends(tmp_path, ("own", ELSEWHERE), ("other", ANTHROPIC), more=more)
 
 
+def test_fallbacks_are_those_of_the_name_that_litellm_is_asked_by(tmp_path):
+    aliases = "router_settings: {model_group_alias: {hard: own, other: own}}"
+    ours = "ccproxy: {fallbacks: {hard: [more], claude-opus-4-8: [own], claude-haiku-4-5: [own]}}"
+    entries = [(f"'{name}'", ANTHROPIC) for name in ("own", "more", "claude-*", "anthropic/*")]
+    table = build_table(write_config(tmp_path, ours, f"{models(*entries)}\n{aliases}"))
+
+    def falls_back(label):
+        return table.lane_of(label).falls_back
+
+    assert falls_back("hard")
+    assert not falls_back("own")
+    assert not falls_back("other")
+    assert falls_back("claude-opus-4-8")
+    assert falls_back("anthropic/claude-haiku-4-5")
+    assert not falls_back("claude-sonnet-4-6")
+
+
 def test_an_address_of_the_environment_counts(tmp_path, monkeypatch):
     base = "https://elsewhere.example"
     assert not lends(tmp_path, ("own", ANTHROPIC), environ={"ANTHROPIC_API_BASE": base})
