@@ -28,7 +28,9 @@ _PASSES: Final = 4
 _PATTERNS: Final = (
     # Keys by their makers' prefixes: Anthropic, OpenAI, OpenRouter (sk-), Google, GitHub, GitLab,
     # AWS, Slack, Hugging Face, Groq, xAI, Perplexity, NVIDIA, Fireworks, Replicate, Together,
-    # Stripe, and JSON web tokens.
+    # Stripe, Databricks, Tavily, Jina, LangSmith, Atlassian, npm, PyPI, Docker, DigitalOcean,
+    # Shopify, Linear, Notion, Grafana, Sentry, Supabase, Twilio, Mailgun, SendGrid, Vault, Doppler,
+    # Telegram's bots, age, and JSON web tokens.
     # Models, labels and people have names that begin so, too: short ones without a figure.
     re.compile(r"\bsk-(?=[A-Za-z_\-]{0,40}\d)[A-Za-z0-9_\-]{4,}"),
     re.compile(r"\bsk-(?:ant|proj|or|svcacct|ccproxy)-[A-Za-z0-9_\-]{4,}"),
@@ -39,14 +41,32 @@ _PATTERNS: Final = (
     re.compile(r"sk-(?:ant|proj|or)-[A-Za-z0-9_\-]{16,}"),
     re.compile(r"\bAIza[A-Za-z0-9_\-]{20,}"),
     re.compile(r"\bya29\.[A-Za-z0-9_\-.]+"),
+    re.compile(r"\b1//0[A-Za-z0-9_\-]{20,}"),
+    re.compile(r"\b(?:GOCSPX|xapp|tvly|pypi|HRKU|NRAK|AGE-SECRET-KEY)-[A-Za-z0-9_\-]{16,}"),
     re.compile(r"\b(?:gh[pousr]|github_pat)_[A-Za-z0-9_]{16,}"),
     re.compile(r"\bglpat-[A-Za-z0-9_\-]{16,}"),
     re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}"),
     re.compile(r"\bxox[a-z]-[A-Za-z0-9-]{8,}"),
     re.compile(r"\b(?:hf|gsk|xai|pplx|nvapi)[_-](?=[A-Za-z0-9]{12})[A-Za-z0-9_\-]{16,}"),
     re.compile(r"\b(?:fw|r8|tgp_v1|[sr]k_live|[sr]k_test)_[A-Za-z0-9_\-]{16,}"),
+    re.compile(
+        r"\b(?:npm|whsec|dckr_pat|do[opr]_v1|shp(?:at|ca|pa|ss)|lsv2_(?:pt|sk)|lin_api|ntn|secret"
+        r"|glsa|sntrys|sbp|pscale_(?:tkn|pw)|jina|esecret)_(?=[A-Za-z_\-]{0,40}\d)[A-Za-z0-9_\-]{16,}"
+    ),
+    re.compile(r"\b(?:dapi|SK|key-)[0-9a-f]{32}\b"),
+    re.compile(r"\b(?:SG|hvs|dp\.[a-z]{2})\.[A-Za-z0-9_\-]{16,}(?:\.[A-Za-z0-9_\-]{16,})?"),
+    re.compile(r"\b(?:ATATT|ATCTT)[A-Za-z0-9_\-=]{20,}"),
+    re.compile(r"\b\d{6,12}:AA[A-Za-z0-9_\-]{30,}"),
     re.compile(r"\beyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]+\.[A-Za-z0-9_\-]*"),
 )
+
+# What has no maker's prefix, but is as long as a key and as mixed: no word and no number is, and a
+# digest has no capitals.
+_MIXED: Final = re.compile(r"(?<![A-Za-z0-9])[A-Za-z0-9]{32,}")
+_FEWEST_OF_A_KIND: Final = 2
+"""Capitals, small letters and figures, of each."""
+_MIXED_SOON: Final = 200
+"""Characters; a line may be of any length."""
 
 _KEY_BEGINS: Final = re.compile(r"-----BEGIN [A-Z ]{0,20}PRIVATE KEY(?: BLOCK)?-----")
 _KEY_ENDS: Final = re.compile(r"-----END [A-Z ]{0,20}PRIVATE KEY(?: BLOCK)?-----")
@@ -223,7 +243,12 @@ def _by_looks(text: str) -> str:
     text = _BASIC.sub(MARK, text)
     for pattern in _PATTERNS:
         text = pattern.sub(MARK, text)
-    return text
+    return _MIXED.sub(lambda found: MARK if _is_mixed(found[0]) else found[0], text)
+
+
+def _is_mixed(word: str) -> bool:
+    start, kinds = word[:_MIXED_SOON], (str.isupper, str.islower, str.isdigit)
+    return all(sum(map(is_one, start)) >= _FEWEST_OF_A_KIND for is_one in kinds)
 
 
 def _clean_url(match: re.Match[str]) -> str:
