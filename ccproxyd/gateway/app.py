@@ -34,7 +34,7 @@ from ccproxyd.gateway.bodies import (
 )
 from ccproxyd.gateway.budgets import barred_from, check_unrouted, within_budget
 from ccproxyd.gateway.counts import answer_count
-from ccproxyd.gateway.estimates import IN_THREAD, estimate_for
+from ccproxyd.gateway.estimates import IN_THREAD, estimate_for, shortfall_for
 from ccproxyd.gateway.exchange import Exchange, Send, header_pairs, in_ascii
 from ccproxyd.gateway.hooks.moderation import Asked
 from ccproxyd.gateway.hooks.pipeline import HOOK, Passage, Ways
@@ -197,7 +197,8 @@ class App:
         decision = await self._through_hooks(passage, table, report)
         report.cost_as_asked = cost_as_asked(table, decision, passage.request)
         report.model_of = table.models.model_of
-        report.estimate = estimate_for(passage.request, self.counter)
+        asked = passage.request
+        report.estimate = estimate_for(asked, self.counter) or shortfall_for(asked)
         exchange.extra += header_pairs(_told(decision) + _plain_pairs(passage.headers))
         scope = table.settings.moderation.scope
         await self._moderate(table, report, lambda: asked_in(passage, scope, exchange.query))

@@ -7,6 +7,11 @@ request, in a thread, once the answer has begun; and the output is the sum of wh
 counted while frames pass, so that nothing of the answer is kept. What the stream does tell of its
 usage wins, unless it is all zeros.
 
+Who does tell it, does so at the end: Anthropic's streams begin with the input and a first token or
+two of the output, and OpenAI's with nothing. Of one that its client leaves, or that is cut, the
+provider wants its money all the same, so what came after its last figures is added to them, by
+length: nearly every stream ends as it should, and is not to pay for a tokenizer.
+
 A text is counted by four bytes a token where the tokenizer's files are missing, while they are read
 for the first time, and where a frame is so long that counting it would hold up other requests.
 """
@@ -31,6 +36,8 @@ IN_THREAD: Final = 20_000
 
 _BYTES_PER_TOKEN: Final = 4
 _SILENT: Final = frozenset({"acompletion", "atext_completion"})
+_ANTHROPICS: Final = ("text", "thinking", "partial_json")
+_TELLING: Final = _SILENT | {"anthropic_messages"}
 
 
 def estimate_for(request: Request, counter: TokenCounter) -> Estimate | None:
@@ -39,6 +46,12 @@ def estimate_for(request: Request, counter: TokenCounter) -> Estimate | None:
         return None
     options = _section(request.body.get("stream_options"))
     return None if options.get("include_usage") is True else Estimate(request, counter)
+
+
+def shortfall_for(request: Request) -> Shortfall | None:
+    """One for an answer whose stream tells its usage when it ends, None for any other."""
+    tells = request.call_type in _TELLING and request.stream
+    return Shortfall(request) if tells else None
 
 
 def tokens_of(request: Request) -> int:
@@ -95,15 +108,66 @@ class Estimate:
         return by_length(text.encode())
 
 
+@define(eq=False)
+class Shortfall:
+    """What one stream has said since it last told its usage."""
+
+    request: Request = field(repr=False)
+    _bytes: int = 0
+
+    def read(self, lines: Iterable[bytes]) -> None:
+        """Add up what these lines of the stream say."""
+        for line in lines:
+            if line.startswith(b"data:"):
+                frame = _frame(line)
+                self._bytes = 0 if _tells_output(frame) else self._bytes + _length_added(frame)
+
+    async def settled(self) -> None:
+        """Nothing is counted beside the stream."""
+
+    def in_place_of(self, told: Usage) -> Usage:
+        """The usage that a stream has told, and what it has said beyond that."""
+        if not self._bytes:
+            return told
+        inputs = told.input_tokens if told.prompt_tokens else _length_of(self.request)
+        outputs = (told.output_tokens or 0) + max(1, self._bytes // _BYTES_PER_TOKEN)
+        return evolve(told, input_tokens=inputs, output_tokens=outputs)
+
+
+def _frame(line: bytes) -> Mapping[str, Any]:
+    """What a line of a stream holds, nothing if it is no object."""
+    if not line.startswith(b"data:"):
+        return {}
+    try:
+        return _section(orjson.loads(line[5:]))
+    except orjson.JSONDecodeError:
+        return {}
+
+
 def _choices(line: bytes) -> list[Mapping[str, Any]]:
     """What a line of a stream has of each answer that was asked for."""
-    if not line.startswith(b"data:"):
-        return []
-    try:
-        choices = _section(orjson.loads(line[5:])).get("choices")
-    except orjson.JSONDecodeError:
-        return []
+    return _choices_of(_frame(line))
+
+
+def _choices_of(frame: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    choices = frame.get("choices")
     return list(map(_section, choices)) if isinstance(choices, list) else []
+
+
+def _length_added(frame: Mapping[str, Any]) -> int:
+    """In bytes, of the texts that a frame adds; a signature of Anthropic's is no output."""
+    if choices := _choices_of(frame):
+        said = list(chain.from_iterable(map(_said, choices)))
+    else:
+        delta = _section(frame.get("delta"))
+        said = [delta[name] for name in _ANTHROPICS if isinstance(delta.get(name), str)]
+    return sum(len(text.encode("utf-8", "replace")) for text in said)
+
+
+def _tells_output(frame: Mapping[str, Any]) -> bool:
+    """Whether a frame has what all output was up to it."""
+    usage = _section(frame.get("usage"))
+    return "output_tokens" in usage or "completion_tokens" in usage
 
 
 def _said(choice: Mapping[str, Any]) -> Iterator[str]:

@@ -17,7 +17,7 @@ from typing import Any
 from attrs import define, field
 
 from ccproxyd.channel import Message
-from ccproxyd.gateway.estimates import Estimate
+from ccproxyd.gateway.estimates import Estimate, Shortfall
 from ccproxyd.gateway.usage import NO_USAGE, Usage
 from ccproxyd.routing import Decision, Request
 from ccproxyd.routing.request import each_tool
@@ -79,8 +79,8 @@ class Report:
     error: str | None = None
     """The type of the exception that ended it."""
     usage: Usage = NO_USAGE
-    estimate: Estimate | None = None
-    """For a stream that was not asked for its usage."""
+    estimate: Estimate | Shortfall | None = None
+    """For a stream that was not asked for its usage, or does not get to telling it."""
     lane: str | None = None
     fallback: str | None = None
     """The label that LiteLLM went to when this one's failed."""

@@ -9,7 +9,7 @@ from attrs import evolve
 
 from ccproxyd.errors import CcproxydError
 from ccproxyd.gateway import estimates
-from ccproxyd.gateway.estimates import estimate_for, tokens_of
+from ccproxyd.gateway.estimates import estimate_for, shortfall_for, tokens_of
 from ccproxyd.routing import Request, TokenCounter
 from ccproxyd.routing.tokens import load_encoding
 from ccproxyd.telemetry.usage import Usage
@@ -197,6 +197,79 @@ async def test_nothing_of_an_answer_is_kept():
     await used(found, delta(content=CANARY))
     assert CANARY not in repr([getattr(found, name) for name in ("counter", "_output", "_input")])
     assert CANARY not in repr(found)
+
+
+# Of a stream that does not get to its end
+
+
+def shortfall(path="/v1/messages", **body):
+    body = {"messages": [{"role": "user", "content": "x" * 40}], "stream": True, **body}
+    return shortfall_for(Request(body, path=path))
+
+
+def event(kind, **more):
+    return b"data: " + orjson.dumps({"type": kind, **more})
+
+
+def piece(**more):
+    return event("content_block_delta", index=0, delta=more)
+
+
+BEGUN = Usage(input_tokens=7, output_tokens=1)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "is_one"),
+    [
+        ("/v1/messages", {}, True),
+        (CHAT, {"stream_options": {"include_usage": True}}, True),
+        ("/v1/messages", {"stream": False}, False),
+        ("/v1/embeddings", {}, False),
+    ],
+)
+def test_only_a_conversation_s_stream_can_fall_short(path, body, is_one):
+    assert (shortfall(path, **body) is not None) is is_one
+
+
+async def test_what_came_after_the_last_figures_is_added_to_them_by_its_length():
+    lines = [
+        event("message_start", message={"usage": {"output_tokens": 1}}),
+        piece(type="thinking_delta", thinking="x" * 12),
+        piece(type="signature_delta", signature="x" * 400),
+        piece(type="text_delta", text="x" * 8),
+        piece(type="input_json_delta", partial_json="x" * 4),
+        b"event: ping",
+        b"data: half a fra",
+    ]
+    assert await used(shortfall(), *lines, told=BEGUN) == Usage(7, 1 + 24 // 4)
+
+
+async def test_where_nothing_was_told_the_input_goes_by_its_length_too():
+    found = shortfall(CHAT, stream_options={"include_usage": True})
+    assert await used(found, delta(content="x" * 8)) == Usage(10, 2)
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        event("message_delta", delta={"stop_reason": "end_turn"}, usage={"output_tokens": 9}),
+        b"data: " + orjson.dumps({"choices": [], "usage": {"completion_tokens": 9}}),
+    ],
+)
+async def test_a_stream_that_has_told_its_usage_has_nothing_added(last):
+    told = Usage(7, 9)
+    found = shortfall()
+    assert await used(found, piece(text="x" * 8), last, told=told) is told
+    assert (await used(found, piece(text="x" * 8), told=told)).output_tokens == 11
+
+
+async def test_a_message_that_is_cut_has_cost_what_came(tmp_path):
+    async with opened(tmp_path) as (house, _):
+        body = asking("default", stream=True, prompt="@@events=9;cut=6@@")
+        answer = await asked(house.app, body)
+        finished = house.finished()
+        assert (answer.header("x-ccproxy-lane"), finished["failed"]) == ("direct", True)
+        assert finished["output_tokens"] > 1  # as it began
 
 
 # On both lanes
