@@ -100,6 +100,8 @@ _NO_SUCCESS: Final = (b'{"type":"error"', b"null")
 _PRINTED: Final = re.compile(r"""b['"]|\{'|\(\d{3}, ['"]""")
 _PRINTED_ANSWER: Final = re.compile(r"""\(\d{3}, ['"]""")
 
+_NO_TEXT: Final = re.compile(rb"[\x00-\x08\x0e-\x1f]")
+"""LiteLLM does not say any more how an error was compressed, and hands it on as it is."""
 _UNREAD: Final = (httpx.DecodingError, httpx.TooManyRedirects, aiohttp.ClientResponseError)
 """Compressed as it is not said to be; in a circle; in no HTTP, which LiteLLM calls nothing else."""
 
@@ -226,14 +228,12 @@ def _told_by_provider(response: httpx.Response) -> Failure:
 
 
 def _body_of(response: httpx.Response) -> bytes:
-    """Nothing where it was never read, or is still compressed, as nobody has asked for."""
+    """Nothing where it was never read, or is no text: compressed, as nobody has asked for."""
     try:
         body = response.content
-        if "content-encoding" in response.headers:
-            body.decode()
-    except (httpx.StreamError, UnicodeDecodeError):
+    except httpx.StreamError:  # it was never read, and cannot be any more
         return b""
-    return body
+    return b"" if _NO_TEXT.search(body) else body
 
 
 def a_status(status: int) -> int:
