@@ -220,7 +220,7 @@ def _hook(item: Any, path: str) -> HookEntry:
     hook = _hook_name(fields.text("hook"), path)
     args, params = parse_params(fields.value("params"), fields.where("params"))
     fields.finish()
-    if args:
+    if args or not all(isinstance(name, str) for name in params):
         raise fields.error("params", "must be a mapping of names to values")
     if hook in BUILT_IN_HOOKS:
         _check_built_in(hook, Fields(params, fields.where("params")))

@@ -213,6 +213,7 @@ def test_headers_are_captured_that_are_named_and_hold_no_credential(
         ({"params": {}}, "hooks[0].hook: is missing"),
         ({"hook": "model_router", "param": {}}, "hooks[0].param: unknown key"),
         ({"hook": "model_router", "params": ["x"]}, "hooks[0].params: must be a mapping of names"),
+        ({"hook": "own.hook", "params": {1: "x"}}, "hooks[0].params: must be a mapping of names"),
         ({"hook": "model_router", "params": {"x": 1}}, "hooks[0].params.x: unknown key"),
         (
             {"hook": "capture_headers", "params": {"header": ["a"]}},
