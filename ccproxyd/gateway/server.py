@@ -35,6 +35,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ccproxyd.errors import ConfigError, ProxyError, ValidationError
 from ccproxyd.gateway.app import App
+from ccproxyd.gateway.hooks.calls import Caller, Failed
 from ccproxyd.gateway.lanes.direct import DirectLane
 from ccproxyd.gateway.lanes.litellm import LiteLLMLane
 from ccproxyd.gateway.lanes.upstream import Upstream
@@ -64,6 +65,12 @@ _COLLECTED_AFTER: Final = 50_000
 """Objects; Python's own measure is 700."""
 USUAL_BODY_BYTES: Final = 1024 * 1024
 _HEAD: Final = b"HTTP/1.1 "
+LOAD_SECONDS: Final = 60.0
+"""How long the users' modules may take to load; a reload, a stop and a restart wait for them."""
+_NEVER_LOADED: Final = (
+    "a module that rules, hooks or moderation name does not finish loading; it may wait for"
+    " something. Mend it, then run 'ccproxyctl restart' and 'ccproxyctl reload'"
+)
 ORPHAN_SECONDS: Final = 5.0
 """What a request in flight gets when the daemon is gone."""
 
@@ -144,9 +151,17 @@ class Gateway:
             return {"ok": False, "error": {"reason": reason}}
 
     async def do_prepare(self, message: dict[str, Any]) -> None:
-        """Build the table that `commit` will put in force; user modules load in a thread."""
+        """Build the table that `commit` will put in force; user modules load in a thread.
+
+        Raises:
+            ConfigError, ProxyError: it cannot be built, or a module does not return.
+        """
         self.prepared = None
-        self.prepared = await asyncio.to_thread(self._build_table, message)
+        try:
+            self.prepared = await Caller(LOAD_SECONDS).call(self._build_table, message)
+        except Failed as failed:
+            error = failed.__cause__ or failed
+            raise ProxyError(_NEVER_LOADED) if isinstance(error, TimeoutError) else error from None
 
     def _build_table(self, message: dict[str, Any]) -> Table:
         if self.prices is None:

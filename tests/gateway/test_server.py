@@ -164,6 +164,20 @@ async def test_whatever_a_command_meets_it_is_answered(inside, monkeypatch, conf
     assert reason == "internal error in the gateway: KeyboardInterrupt"
 
 
+async def test_a_module_that_does_not_finish_loading_holds_up_nobody(
+    inside, listener, client, worker, tmp_path, monkeypatch
+):
+    await inside.serving(write_config(tmp_path, OWN, rules=MATCHES), worker)
+    held = tmp_path / "held"
+    os.mkfifo(held)
+    monkeypatch.setattr(server_module, "LOAD_SECONDS", 0.05)
+    answer = await inside.prepare(write_config(tmp_path, OWN, rules=f"open({str(held)!r}).read()"))
+    assert "does not finish loading" in answer["error"]["reason"]
+    assert (await inside.ask("commit"))["error"]["reason"] == "nothing is prepared"
+    assert (await ask(client, listener))[1]["x-ccproxy-label"] == "think"
+    held.write_text("class Mine: too late")
+
+
 async def test_a_broken_rule_leaves_the_old_table_and_a_mended_one_replaces_it(
     inside, listener, client, worker, tmp_path
 ):
