@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.integration.proxy.live import PROVIDERS, rows
+from tests.integration.proxy.live import LIMIT, PROVIDERS, rows
 from tests.support.provider import RunningProvider
 
 LIVE = Path(__file__).with_name("live.py")
@@ -82,6 +82,7 @@ def test_what_is_asked_is_asked_as_its_provider_takes_it(provider: RunningProvid
     ]
     assert budgets
     assert all(budget < limit for budget, limit in budgets)
+    assert {one["max_tokens"] for one in bodies if "thinking" not in one} == {LIMIT}
 
 
 def test_a_provider_is_asked_on_both_lanes_where_it_has_both() -> None:
