@@ -177,6 +177,8 @@ def _gateway(gateway: Gateway | None) -> str:
 
 
 def _worker(worker: Worker) -> str:
+    if not worker.pid:  # between two lives, or before the first
+        return f"{worker.state}, generation {worker.generation}"
     return f"pid {worker.pid}, {worker.state}, generation {worker.generation}, {_load(worker)}"
 
 

@@ -48,6 +48,14 @@ def test_it_shows_the_daemon_and_its_processes(
     )
 
 
+def test_a_worker_between_two_lives_has_no_process_to_show(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    waiting = attrs.evolve(STATUS.workers[0], pid=0, state="starting")
+    said = shown(path, capsys, workers=(waiting,))
+    assert "  worker      starting, generation 2" in said.splitlines()
+
+
 def test_it_shows_what_went_wrong(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = shown(
         path,
