@@ -4,7 +4,9 @@ A stream can end in an error, or without any end. LiteLLM takes the status of th
 is in its type, and makes an end for the other, so that half an answer looks whole. OpenAI's library
 asks again by itself where LiteLLM says nothing: that takes as long as a provider's `retry-after`
 says, and nobody counts it. How often to ask is for the config to say, and for clients. A refusal is
-no success, and letters or metadata of an unusual kind are no failure.
+no success, and letters or metadata of an unusual kind are no failure. In the last piece of a text
+completion's stream LiteLLM has no text where OpenAI's API has an empty one, on which clients
+stumble that put the pieces together.
 
 These are doors as those of `doors`; tests/worker/test_mended.py opens each.
 """
@@ -24,6 +26,7 @@ from litellm.llms.openai import openai as openais
 from litellm.llms.openai.fine_tuning import handler as tunings
 from litellm.proxy import common_request_processing, proxy_server
 from litellm.types.utils import CallTypes
+from litellm.utils import TextCompletionStreamWrapper
 from openai import AsyncStream
 from openai._streaming import ServerSentEvent
 from openai.resources import completions as texts
@@ -109,6 +112,24 @@ def ask_openais_once() -> None:
     threads.async_get_openai_client = _with_max_retries(
         threads.async_get_openai_client, _none_unless_said
     )
+
+
+def give_every_piece_a_text() -> None:
+    """From now on a text completion's stream has a text in each piece, if an empty one."""
+    pieces = TextCompletionStreamWrapper
+    pieces.convert_to_text_completion_object = _with_a_text(
+        pieces.convert_to_text_completion_object
+    )
+
+
+def _with_a_text(convert: Callable[..., Any]) -> Callable[..., Any]:
+    def converted(stream: TextCompletionStreamWrapper, chunk: Any) -> Any:
+        piece = convert(stream, chunk)
+        for choice in piece.choices:
+            choice.text = choice.text or ""
+        return piece
+
+    return converted
 
 
 def _with_max_retries(

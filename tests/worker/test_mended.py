@@ -53,6 +53,13 @@ def asked_once(mended, monkeypatch):
     mended.ask_openais_once()
 
 
+@pytest.fixture
+def texts_given(mended, monkeypatch):
+    pieces, name = mended.TextCompletionStreamWrapper, "convert_to_text_completion_object"
+    monkeypatch.setattr(pieces, name, getattr(pieces, name))
+    mended.give_every_piece_a_text()
+
+
 def address(provider, model):
     base = provider.url if model == CLAUDE else f"{provider.url}/v1"
     return {"api_base": base, "api_key": "none", "max_retries": 0}
@@ -291,3 +298,16 @@ async def test_metadata_that_is_no_object_is_an_empty_one(mended, monkeypatch, m
     head = {"type": "http", "method": "POST", "path": "/v1/embeddings", "query_string": b""}
     sent = Request({**head, "headers": [(b"content-type", b"application/json")]}, receive)
     assert await mended.proxy_server.read_request_body(request=sent) == {"metadata": read}
+
+
+@pytest.mark.usefixtures("texts_given")
+@each_model
+async def test_every_piece_of_a_text_completion_has_a_text(litellm, model):
+    """LiteLLM has none in the last, in which OpenAI's API has an empty one."""
+    async with MockProvider() as provider:
+        answer = await litellm.atext_completion(
+            model=model, prompt="@@say=one two@@", stream=True, **address(provider, model)
+        )
+        pieces = [choice async for chunk in answer for choice in chunk.choices]
+    assert "".join(one.text for one in pieces) == "one two"
+    assert pieces[-1].finish_reason == "stop"
