@@ -19,6 +19,7 @@ for the first time, and where a frame is so long that counting it would hold up 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from itertools import chain
@@ -37,7 +38,10 @@ IN_THREAD: Final = 20_000
 _BYTES_PER_TOKEN: Final = 4
 _SILENT: Final = frozenset({"acompletion", "atext_completion"})
 _ANTHROPICS: Final = ("text", "thinking", "partial_json")
-_TELLING: Final = _SILENT | {"anthropic_messages"}
+_RESPONSES: Final = re.compile(r"response\..+\.delta")
+"""The events of OpenAI's responses that add to an answer: text, reasoning, a call's arguments."""
+_TELLING: Final = _SILENT | {"anthropic_messages", "aresponses"}
+_ASKED: Final = ("system", "instructions")
 
 
 def estimate_for(request: Request, counter: TokenCounter) -> Estimate | None:
@@ -156,17 +160,19 @@ def _choices_of(frame: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def _length_added(frame: Mapping[str, Any]) -> int:
     """In bytes, of the texts that a frame adds; a signature of Anthropic's is no output."""
-    if choices := _choices_of(frame):
-        said = list(chain.from_iterable(map(_said, choices)))
-    else:
-        delta = _section(frame.get("delta"))
+    delta = frame.get("delta")
+    if isinstance(delta, str):
+        said = [delta] if _RESPONSES.fullmatch(str(frame.get("type"))) else []
+    elif isinstance(delta, dict):
         said = [delta[name] for name in _ANTHROPICS if isinstance(delta.get(name), str)]
+    else:
+        said = list(chain.from_iterable(map(_said, _choices_of(frame))))
     return sum(len(text.encode("utf-8", "replace")) for text in said)
 
 
 def _tells_output(frame: Mapping[str, Any]) -> bool:
     """Whether a frame has what all output was up to it."""
-    usage = _section(frame.get("usage"))
+    usage = _section(frame.get("usage")) or _section(_section(frame.get("response")).get("usage"))
     return "output_tokens" in usage or "completion_tokens" in usage
 
 
@@ -197,12 +203,20 @@ def _section(value: Any) -> Mapping[str, Any]:
 def _length_of(request: Request) -> int:
     """Of the texts and the tools: an image is as long as a book."""
     body = request.body
-    contents = [_section(message).get("content") for message in request.messages]
-    said = map(texts, [body.get("system"), body.get("prompt"), *contents])
+    contents = [*map(body.get, _ASKED), *chain.from_iterable(map(_asked, request.messages))]
+    said = map(texts, contents)
     length = sum(len(text.encode("utf-8", "replace")) for text in chain.from_iterable(said))
     with suppress(orjson.JSONEncodeError):  # nested deeper than it can write
         length += len(orjson.dumps(body.get("tools") or ""))
     return max(1, length // _BYTES_PER_TOKEN)
+
+
+def _asked(message: Any) -> tuple[Any, ...]:
+    """What a message says; in OpenAI's responses a tool's result has a name of its own."""
+    if isinstance(message, str):
+        return (message,)
+    section = _section(message)
+    return section.get("content"), section.get("output")
 
 
 def by_length(raw: bytes) -> int:

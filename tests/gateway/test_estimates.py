@@ -223,6 +223,7 @@ BEGUN = Usage(input_tokens=7, output_tokens=1)
     [
         ("/v1/messages", {}, True),
         (CHAT, {"stream_options": {"include_usage": True}}, True),
+        ("/v1/responses", {}, True),
         ("/v1/messages", {"stream": False}, False),
         ("/v1/embeddings", {}, False),
     ],
@@ -250,8 +251,31 @@ async def test_where_nothing_was_told_the_input_goes_by_its_length_too():
 
 
 @pytest.mark.parametrize(
+    "kind", ["output_text", "reasoning_summary_text", "function_call_arguments"]
+)
+async def test_so_does_a_response_whatever_it_says(kind):
+    turns = ["x" * 4, {"content": "x" * 20}, {"type": "function_call_output", "output": "x" * 8}]
+    body = {"messages": None, "instructions": "x" * 8, "input": turns}
+    said = event(f"response.{kind}.delta", delta="x" * 8)
+    assert await used(shortfall("/v1/responses", **body), said) == Usage(10, 2)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        event("response.output_text.done", text="x" * 40),
+        event("transcript.text.delta", delta="x" * 40),
+        piece(type="text_delta", text=["x" * 40]),
+    ],
+)
+async def test_what_adds_no_words_counts_nothing(line):
+    assert await used(shortfall(), line, told=BEGUN) is BEGUN
+
+
+@pytest.mark.parametrize(
     "last",
     [
+        event("response.completed", response={"usage": {"output_tokens": 9}}),
         event("message_delta", delta={"stop_reason": "end_turn"}, usage={"output_tokens": 9}),
         b"data: " + orjson.dumps({"choices": [], "usage": {"completion_tokens": 9}}),
     ],
