@@ -71,6 +71,7 @@ _NEVER_LOADED: Final = (
     "a module that rules, hooks or moderation name does not finish loading; it may wait for"
     " something. Mend it, then run 'ccproxyctl restart' and 'ccproxyctl reload'"
 )
+_NO_END: Final = "ASGI callable returned without completing response."
 ORPHAN_SECONDS: Final = 5.0
 """What a request in flight gets when the daemon is gone."""
 
@@ -486,10 +487,14 @@ def _settings_of(app: App) -> uvicorn.Config:
 
 
 class _OverWire(logging.Handler):
-    """What a library logs: level, place and exception type; its text could quote a request."""
+    """What a library logs: level, place and exception type; its text could quote a request.
+
+    An answer that broke off is left without its end on purpose, and has a record of its own.
+    """
 
     def __init__(self, gateway: Gateway) -> None:
         super().__init__(logging.WARNING)
+        self.addFilter(lambda record: record.msg != _NO_END)
         self._gateway = gateway
 
     def emit(self, record: logging.LogRecord) -> None:

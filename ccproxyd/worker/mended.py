@@ -19,6 +19,7 @@ from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 import httpx
+from litellm.images import main as images
 from litellm.llms.anthropic.chat import handler as anthropics
 from litellm.llms.anthropic.common_utils import AnthropicError
 from litellm.llms.custom_httpx import aiohttp_transport
@@ -32,7 +33,7 @@ from openai._streaming import ServerSentEvent
 from openai.resources import completions as texts
 from openai.resources.chat.completions import completions as chats
 
-from ccproxyd.errors import anthropic_status, message_in
+from ccproxyd.errors import anthropic_status, message_in, proxy_error
 
 _NO_END: Final = "the stream ended without sending complete message body"
 """As httpx begins it when a body is shorter than its head has said."""
@@ -143,6 +144,24 @@ def _with_max_retries(
 
 def _none_unless_said(max_retries: int | None) -> int:
     return 0 if max_retries is None else max_retries
+
+
+def make_no_images_up() -> None:
+    """From now on an image of a model whose provider has none for LiteLLM is a failure.
+
+    It answers with an empty list of them, and asks nobody.
+    """
+    images.image_generation = _with_images(images.image_generation)
+
+
+def _with_images(generate: Callable[..., Any]) -> Callable[..., Any]:
+    def generated(*asked: Any, **how: Any) -> Any:
+        found = generate(*asked, **how)
+        if isinstance(found, images.ImageResponse) and not found.data:
+            raise proxy_error("LiteLLM knows no images of this model's provider", 400)
+        return found
+
+    return generated
 
 
 def would_be_asked_again(call_type: object) -> bool:

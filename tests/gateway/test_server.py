@@ -387,6 +387,24 @@ async def test_nothing_of_a_prompt_goes_over_the_wire(inside, listener, client, 
     assert KEY not in inside.heard_text()
 
 
+async def test_an_answer_that_breaks_off_is_no_complaint_of_uvicorns(
+    inside, listener, client, worker, config_dir
+):
+    logger = logging.getLogger("uvicorn.error")
+    handler = _OverWire(inside.gateway)
+    logger.addHandler(handler)
+    try:
+        worker.default = begins(b"data: {}\n\n", also=dies(b"half"))
+        await inside.serving(config_dir, worker)
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await ask(client, listener, asking(stream=True))
+        await inside.until("finished")
+        logger.warning("the next one")
+        assert (await inside.until("log"))["level"] == "warning"
+    finally:
+        logger.removeHandler(handler)
+
+
 async def test_a_librarys_complaint_is_told_without_its_words(inside):
     logger = logging.Logger("library")
     logger.addHandler(_OverWire(inside.gateway))

@@ -170,6 +170,17 @@ def test_openais_client_asks_again_as_often_as_a_request_says(mended, api, said,
     assert client_of(max_retries=said, client=None, **about, **how).max_retries == number
 
 
+async def test_no_images_are_made_up(litellm, mended, monkeypatch):
+    """LiteLLM answers with none where it knows no way to the provider's."""
+    asked = {"model": CLAUDE, "prompt": "a lighthouse", "api_key": "none"}
+    assert not (await litellm.aimage_generation(**asked)).data
+    monkeypatch.setattr(mended.images, "image_generation", mended.images.image_generation)
+    mended.make_no_images_up()
+    with pytest.raises(Exception, match="knows no images") as refused:
+        await litellm.aimage_generation(**asked)
+    assert find(refused.value).status == 400
+
+
 @pytest.mark.parametrize("what", ["transcription", "speech"])
 async def test_what_would_be_asked_again_is_known_by_its_type(litellm, mended, what):
     """Where this finds one request alone, OpenAI's library leaves it, and we need not tell it."""

@@ -551,6 +551,17 @@ def test_a_request_has_the_id_that_the_provider_gave_it(
     assert answer.headers[name] == "req_004711"
 
 
+def test_what_makes_no_images_says_so(client: httpx.Client, provider: RunningProvider) -> None:
+    """LiteLLM would answer with none, and ask nobody."""
+    before = len(provider.requests)
+    body = {"model": "claude-sonnet-4-5", "prompt": "a lighthouse"}
+    answer = ask(client, "/v1/images/generations", json=body, headers=KEY)
+    assert answer.status == 400
+    told = Failure("openai", "ValidationError", "LiteLLM knows no images of this model's provider")
+    assert_failure(answer, told)
+    assert len(provider.requests) == before
+
+
 def test_a_reader_fails_in_the_providers_words(client: httpx.Client) -> None:
     """LiteLLM prints the status and the body of it as Python would."""
     failing = "@@status=429;retry-after=7;message=slow down@@"
