@@ -25,13 +25,15 @@ HEADER: Final = b"x-ccproxy-failure"
 RETRIES: Final = b"x-litellm-attempted-retries"
 """LiteLLM puts it on what succeeded alone; a failure gets it here."""
 
-_JSON: Final = (b"content-type", b"application/json")
+_HELD_BACK: Final = (b"application/json", b"text/event-stream")
 _OF_LITELLM: Final = b"x-litellm-"
 _OURS: Final = b"x-ccproxy-"
 """What a provider says by this name, it did not hear from us."""
 _FOR_THE_GATEWAY: Final = frozenset(
     {b"x-litellm-attempted-fallbacks", RETRIES, b"x-litellm-model-group"}
 )
+_OF_ANY_FAILURE: Final = (200, 500)
+"""What LiteLLM may have answered with, whatever the failure."""
 _OF_THE_PROVIDER: Final = b"llm_provider-"
 _RESTORED: Final = (b"anthropic-ratelimit-", b"x-ratelimit-", b"request-id", b"x-request-id")
 
@@ -78,7 +80,7 @@ class Answering:
         message["status"] = failures.a_status(message["status"])
         if message["status"] >= 400 and (self._routed or self._slot.failure):
             self._failed = message
-        elif self._routed and _JSON in message["headers"]:
+        elif self._routed and _kind(message["headers"]).startswith(_HELD_BACK):
             self._begun = message
         else:
             await self._show(message)
@@ -100,7 +102,7 @@ class Answering:
         if message.get("more_body"):
             return
         status, slot = started["status"], self._slot
-        known = slot.status if status == 500 and slot.status else status
+        known = slot.status if status in _OF_ANY_FAILURE and slot.status else status
         failure = slot.failure or failures.of_litellm(
             known, started["headers"], b"".join(self._pieces)
         )
@@ -114,6 +116,10 @@ class Answering:
         start = {"type": "http.response.start", "status": failure.status, "headers": headers}
         await self._send(start)
         await self._send({"type": "http.response.body", "body": failure.body})
+
+
+def _kind(headers: Headers) -> bytes:
+    return dict(headers).get(b"content-type", b"")
 
 
 def shown(headers: Headers) -> Iterator[tuple[bytes, bytes]]:

@@ -96,7 +96,8 @@ _NO_WORDS: Final = (
 )
 """How a text begins that LiteLLM has about an answer that it cannot read, or quotes from it."""
 UNREADABLE: Final = "the provider's answer is none that LiteLLM can read"
-_NO_SUCCESS: Final = (b'{"type":"error"', b"null")
+_FAILED_RESPONSE: Final = b"event: response.failed\n"
+_NO_SUCCESS: Final = (b'{"type":"error"', b"null", _FAILED_RESPONSE)
 _PRINTED: Final = re.compile(r"""b['"]|\{'|\(\d{3}, ['"]""")
 _PRINTED_ANSWER: Final = re.compile(r"""\(\d{3}, ['"]""")
 
@@ -259,6 +260,8 @@ def ours(error: ProxyError, headers: Headers = ()) -> Failure:
 def is_no_success(body: bytes) -> bool:
     """Whether what LiteLLM answers with 200 says that it has failed, or nothing at all.
 
+    A stream of responses begins with `response.created`, unless LiteLLM has found it to fail.
+
     >>> is_no_success(b'{"type":"error","error":{}}'), is_no_success(b'{"type":"message"}')
     (True, False)
     """
@@ -271,7 +274,7 @@ def of_litellm(status: int, headers: Headers, body: bytes) -> Failure:
     Args:
         status: less than 400 for a failure that LiteLLM takes for a success (`is_no_success`).
     """
-    said = message_in(_parsed(body)) or ""
+    said = message_in(_told_in(body)) or ""
     kept = [(name, value) for name, value in headers if name.lower() == b"retry-after"]
     if not kept and (found := _COOLING_DOWN.search(said)):
         kept = [(b"retry-after", found.group(1).encode())]
@@ -280,6 +283,14 @@ def of_litellm(status: int, headers: Headers, body: bytes) -> Failure:
     if _says(said, _BROKEN):
         return _unreached("APIConnectionError")
     return ours(_in_plain_words(status, said), kept)
+
+
+def _told_in(body: bytes) -> Any:
+    """What says why: all of it, or, of a stream's event, the response in it."""
+    if not body.startswith(_FAILED_RESPONSE):
+        return _parsed(body)
+    event = _parsed(body.partition(b"data: ")[2].partition(b"\n")[0])
+    return event.get("response") if isinstance(event, dict) else None
 
 
 def _in_plain_words(status: int, said: str) -> ProxyError:

@@ -25,6 +25,7 @@ from litellm.llms.anthropic.common_utils import AnthropicError
 from litellm.llms.custom_httpx import aiohttp_transport
 from litellm.llms.openai import openai as openais
 from litellm.llms.openai.fine_tuning import handler as tunings
+from litellm.llms.openai.responses import transformation as responses
 from litellm.proxy import common_request_processing, proxy_server
 from litellm.types.utils import CallTypes
 from litellm.utils import TextCompletionStreamWrapper
@@ -97,6 +98,25 @@ def let_streams_end_as_they_do() -> None:
     """
     anthropics.ModelResponseIterator = _WholeMessage
     chats.AsyncStream = texts.AsyncStream = _WholeStream  # type: ignore[attr-defined]
+
+
+def let_responses_say_why_they_fail() -> None:
+    """From now on an error in a stream of OpenAI's responses has the provider's words.
+
+    OpenAI says code and message in the event itself; LiteLLM looks for an object in it, as others
+    have one, and finds no message at all.
+    """
+    api = responses.OpenAIResponsesAPIConfig
+    api.transform_streaming_response = _with_its_error(api.transform_streaming_response)
+
+
+def _with_its_error(read: Callable[..., Any]) -> Callable[..., Any]:
+    def event(config: Any, model: str, parsed_chunk: dict[str, Any], **more: Any) -> Any:
+        is_bare = parsed_chunk.get("type") == "error" and not parsed_chunk.get("error")
+        told = {**parsed_chunk, "error": dict(parsed_chunk)} if is_bare else parsed_chunk
+        return read(config, model=model, parsed_chunk=told, **more)
+
+    return event
 
 
 def ask_openais_once() -> None:

@@ -120,6 +120,7 @@ async def _litellm(
     mended.allow_any_headers()
     mended.take_any_metadata()
     mended.let_streams_end_as_they_do()
+    mended.let_responses_say_why_they_fail()
     mended.ask_openais_once()
     mended.make_no_images_up()
     mended.give_every_piece_a_text()

@@ -23,7 +23,7 @@ requests at the same time do not disturb each other:
     cut=N           close the connection after N events (or N bytes of a plain answer)
     short=N         end the stream after N events, as if these were all
     error=N         an error event in place of event N ends the stream
-    type=NAME       the type of that event's error, where the API has types
+    type=NAME       the type of that event's error, or its code where the API has those
     reset           close the connection without an answer
     events=N        a text of N short pieces
     size=N          a text of N characters, in pieces of 16 KB
@@ -692,7 +692,8 @@ def _error_frame(recorded: Recorded, kind: str | None = None) -> bytes:
         named = {"type": kind} if kind else {}
         return answers.event("error", {**body, "error": {**body["error"], **named}})
     if recorded.path.endswith("/responses"):
-        error = {"type": "error", "code": "server_error", "message": "Overloaded", "param": None}
+        code = kind or "server_error"
+        error = {"type": "error", "code": code, "message": "Overloaded", "param": None}
         return answers.event("error", error)
     error = _error(recorded, 503, "Overloaded")
     return answers.unnamed({"error": {**error["error"], "code": 503}})

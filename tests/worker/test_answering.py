@@ -112,6 +112,43 @@ async def test_the_first_event_of_a_stream_can_have_had_a_status():
     assert (await sent(400, said, slot=Slot(status=503)))[0] == 400
 
 
+FAILED = b"""event: response.failed
+data: {"type":"response.failed","response":{"error":{"message":"litellm.APIError: Overloaded"}}}
+
+"""
+STREAM = (b"content-type", b"text/event-stream; charset=utf-8")
+
+
+@pytest.mark.parametrize(
+    ("slot", "status", "source"),
+    [
+        (Slot(status=429), 429, b"ours"),
+        (Slot(), 502, b"ours"),
+        (Slot(PROVIDERS, status=500), 529, b"provider"),
+    ],
+)
+async def test_a_response_that_fails_at_once_is_no_stream(slot, status, source):
+    told, headers, pieces = await sent(200, FAILED, b"data: [DONE]", headers=[STREAM], slot=slot)
+    assert (told, headers[b"x-ccproxy-failure"], len(pieces)) == (status, source, 1)
+    said = orjson.loads(pieces[0])
+    assert slot.failure or said["error"]["message"] == "Overloaded"
+
+
+async def test_a_response_that_fails_later_is_one():
+    said = [b'data: {"type":"response.created"}\n\n', FAILED, b"data: [DONE]\n\n"]
+    status, headers, pieces = await sent(200, *said, headers=[STREAM], slot=Slot(status=429))
+    assert (status, headers, len(pieces)) == (200, dict([STREAM]), 3)
+    assert b'"Overloaded"' in pieces[1]
+
+
+@pytest.mark.parametrize("said", [b"", b"data: [1]\n\n", b"null\n\n"])
+async def test_a_failed_response_that_says_nothing_is_a_failure(said):
+    head = FAILED.partition(b"data")[0]
+    status, _, pieces = await sent(200, head + said, headers=[STREAM])
+    message = "the provider's answer is none that LiteLLM can read"
+    assert (status, orjson.loads(pieces[0])["error"]["message"]) == (502, message)
+
+
 async def test_a_stream_that_breaks_says_how():
     slot = Slot(find(httpx.ReadError("private")))
     frames = [b'data: {"a": 1}\n\n', b'data: {"error": {"message": "private"}}\n\n']

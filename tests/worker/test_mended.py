@@ -130,6 +130,47 @@ async def test_an_error_in_anthropics_stream_has_the_status_of_its_type(
     assert (told.status_code, "Overloaded" in str(told)) == (status, True)
 
 
+@pytest.fixture
+def told_responses(mended, monkeypatch):
+    api, name = mended.responses.OpenAIResponsesAPIConfig, "transform_streaming_response"
+    monkeypatch.setattr(api, name, getattr(api, name))
+    mended.let_responses_say_why_they_fail()
+
+
+@pytest.mark.usefixtures("told_responses")
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [("server_error", 500), ("rate_limit_exceeded", 429), ("invalid_prompt", 400), ("odd", 500)],
+)
+@pytest.mark.parametrize("event", [0, 2])
+async def test_an_error_in_a_stream_of_responses_has_the_providers_words(
+    litellm, code, status, event
+):
+    """OpenAI has them in the event itself, where LiteLLM does not look."""
+    model = "openai/gpt-4o"  # of others LiteLLM makes streams up
+    async with MockProvider() as provider:
+        said, where = f"hello @@events=8;error={event};type={code}@@", address(provider, model)
+        answer = await litellm.aresponses(model=model, input=said, stream=True, **where)
+        with pytest.raises(Exception, match="Overloaded") as ended:
+            _ = [event async for event in answer]
+    told = getattr(ended.value, "original_exception", None) or ended.value
+    assert told.status_code == status
+
+
+@pytest.mark.usefixtures("told_responses")
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"type": "error", "error": {"type": "x", "code": "y", "message": "no"}},
+        {"type": "response.output_text.delta", "error": None, "delta": "error"},
+    ],
+)
+def test_other_events_of_responses_stay_as_they_are(mended, event):
+    config = mended.responses.OpenAIResponsesAPIConfig()
+    read = config.transform_streaming_response(model="m", parsed_chunk=event, logging_obj=None)
+    assert read.model_dump(exclude_unset=True) | event == read.model_dump(exclude_unset=True)
+
+
 async def asked_for(litellm, what, model, where):
     match what:
         case "image":

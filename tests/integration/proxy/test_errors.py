@@ -464,6 +464,31 @@ def test_an_error_in_a_stream_has_the_providers_status(
     assert error["code"] == code
 
 
+@pytest.mark.parametrize("path", ["/v1/responses", "/v1/messages", "/v1/chat/completions"])
+@pytest.mark.parametrize(("code", "status"), [("server_error", 500), ("rate_limit_exceeded", 429)])
+def test_an_error_at_the_beginning_of_openais_responses_has_a_status(
+    client: httpx.Client, path: str, code: str, status: int
+) -> None:
+    body = said(f"hello @@error=0;type={code}@@", path=path, model="responder", stream=True)
+    answer = ask(client, path, json=body, headers=KEY | NEEDS_LITELLM)
+    assert (answer.status, answer.json["error"]["message"]) == (status, "Overloaded")
+
+
+@pytest.mark.parametrize(
+    ("path", "last"), [("/v1/responses", "response.failed"), ("/v1/messages", "error")]
+)
+@pytest.mark.parametrize("event", [1, 4])
+def test_an_error_amid_openais_responses_is_in_the_providers_words(
+    client: httpx.Client, path: str, last: str, event: int
+) -> None:
+    text = f"hello @@gap=0.02;error={event}@@"
+    body = said(text, path=path, model="responder", stream=True)
+    answer = ask(client, path, json=body, headers=KEY | NEEDS_LITELLM)
+    told = answer.events[-1]
+    assert (answer.status, told["type"]) == (200, last)
+    assert (told.get("response") or told)["error"]["message"] == "Overloaded"
+
+
 @each_lane
 @pytest.mark.parametrize("model", ["gpt-4o", "responder", "claude-sonnet-4-5"])
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/v1/responses"])
