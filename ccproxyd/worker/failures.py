@@ -44,6 +44,8 @@ _NOT_PASSED: Final = frozenset(
     "set-cookie te trailer transfer-encoding upgrade".split()
 )
 _NO_STATUS: Final = 600
+_SUCCESSES: Final = range(200, 300)
+_REDIRECTIONS: Final = range(300, 400)
 _JSON: Final = (b"content-type", b"application/json")
 _LONGEST_CHAIN: Final = 20
 _NOT_IN_TIME: Final = "the provider did not answer in time"
@@ -177,6 +179,8 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 def _failure(error: BaseException, *, streams: bool) -> Failure | None:
     if isinstance(error, httpx.HTTPStatusError) and error.response.status_code >= 400:
         return _told_by_provider(error.response)
+    if (told := _told_as_success(error, streams=streams)) is not None:
+        return ours(told)
     if (response := _told_to_native_code(error)) is not None:
         return _told_by_provider(response)
     if isinstance(error, RuntimeError) and (broken := _NATIVELY_BROKEN.match(str(error))):
@@ -197,6 +201,38 @@ def _told_to_native_code(error: BaseException) -> httpx.Response | None:
         case (int(status), str(body)), list(headers) if status >= 400:
             return httpx.Response(status, content=body.encode(), headers=headers)
     return None
+
+
+def _told_as_success(error: BaseException, *, streams: bool) -> ProxyError | None:
+    """What an answer was whose status was none of a failure: LiteLLM has taken it for its own.
+
+    In a stream an error event can have the status of the stream, whose words stay where they are.
+    """
+    status, said = getattr(error, "status_code", None), str(getattr(error, "message", ""))
+    if status in _REDIRECTIONS:
+        return ProxyError(UNREADABLE, code=502)
+    if streams or status not in _SUCCESSES or said.startswith(_WRITTEN_BY_LITELLM):
+        return None  # LiteLLM's own words stand around the answer, which is further in
+    return told_by_an_error(_unquoted(said))
+
+
+def told_by_an_error(body: Any) -> ProxyError:
+    """What came with a status of success: with the status that it names for itself, or 502.
+
+    >>> told_by_an_error({"error": {"message": "slow down", "code": "429"}}).code
+    429
+    """
+    words = message_in(body) or ""
+    if not words or words.startswith(_NO_WORDS):
+        return ProxyError(UNREADABLE, code=502)
+    return proxy_error(words, _status_named_in(body) or 502)
+
+
+def _status_named_in(body: Any) -> int | None:
+    inner = body.get("error") if isinstance(body, dict) else None
+    error = inner if isinstance(inner, dict) else body
+    code = str(error.get("code")) if isinstance(error, dict) else ""
+    return int(code) if _IS_STATUS.fullmatch(code) else None
 
 
 def _kind(error: httpx.TransportError) -> str:

@@ -24,6 +24,7 @@ from litellm.llms.anthropic.chat import handler as anthropics
 from litellm.llms.anthropic.common_utils import AnthropicError
 from litellm.llms.custom_httpx import aiohttp_transport
 from litellm.llms.openai import openai as openais
+from litellm.llms.openai.chat import gpt_transformation as gpts
 from litellm.llms.openai.fine_tuning import handler as tunings
 from litellm.llms.openai.responses import transformation as responses
 from litellm.proxy import common_request_processing, proxy_server
@@ -35,6 +36,7 @@ from openai.resources import completions as texts
 from openai.resources.chat.completions import completions as chats
 
 from ccproxyd.errors import anthropic_status, message_in, proxy_error
+from ccproxyd.worker.failures import told_by_an_error
 
 _NO_END: Final = "the stream ended without sending complete message body"
 """As httpx begins it when a body is shorter than its head has said."""
@@ -117,6 +119,31 @@ def _with_its_error(read: Callable[..., Any]) -> Callable[..., Any]:
         return read(config, model=model, parsed_chunk=told, **more)
 
     return event
+
+
+def let_errors_fail() -> None:
+    """From now on an error that comes with 200 in place of a completion is the provider's failure.
+
+    Where it names no status LiteLLM gives it that of what its client has got wrong, or none, and of
+    an error that is a text it loses the words.
+    """
+    for module in (openais, gpts):
+        module.convert_to_model_response_object = _with_a_status(
+            module.convert_to_model_response_object
+        )
+
+
+def _with_a_status(convert: Callable[..., Any]) -> Callable[..., Any]:
+    def converted(*asked: Any, response_object: Any = None, **more: Any) -> Any:
+        try:
+            return convert(*asked, response_object=response_object, **more)
+        except Exception as error:
+            if "status_code" in vars(error):  # it is about the answer's own error
+                told = told_by_an_error(response_object)
+                error.status_code, error.message = told.code, told.message  # type: ignore[attr-defined]
+            raise
+
+    return converted
 
 
 def ask_openais_once() -> None:

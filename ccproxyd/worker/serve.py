@@ -121,6 +121,7 @@ async def _litellm(
     mended.take_any_metadata()
     mended.let_streams_end_as_they_do()
     mended.let_responses_say_why_they_fail()
+    mended.let_errors_fail()
     mended.ask_openais_once()
     mended.make_no_images_up()
     mended.give_every_piece_a_text()

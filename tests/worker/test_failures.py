@@ -121,6 +121,58 @@ def test_an_answer_that_nobody_can_read_is_told_in_our_words(error):
     assert said_by(found)["message"] == "the provider's answer is none that LiteLLM can read"
 
 
+class TakenError(Exception):
+    """What a part of LiteLLM raises, which takes an answer's status for its own."""
+
+    def __init__(self, status_code, message):
+        super().__init__(message)
+        self.status_code, self.message = status_code, message
+
+
+UNREADABLE = "the provider's answer is none that LiteLLM can read"
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "told"),
+    [
+        ('{"error": {"message": "own words", "code": null}}', 502, "own words"),
+        ('{"error": {"message": "own words", "code": "rate_limited"}}', 502, "own words"),
+        ('{"error": {"message": "own words", "code": 429}}', 429, "own words"),
+        ('{"error": "own words"}', 502, "own words"),
+        ("{'message': 'own words', 'code': '503'}", 503, "own words"),
+        ("own words", 502, "own words"),
+        ('{"object": "page"}', 502, UNREADABLE),
+        ("<html>login</html>", 502, UNREADABLE),
+        ("", 502, UNREADABLE),
+        ("[1]", 502, UNREADABLE),
+    ],
+)
+def test_an_error_that_came_with_a_status_of_success_is_told_as_the_providers(said, status, told):
+    wrapping = TakenError(200, "litellm.APIError: APIError: OpenAIException - what it came to")
+    wrapping.__context__ = TakenError(200, said)
+    found = find(wrapping)
+    assert (found.status, found.source, said_by(found)["message"]) == (status, OURS, told)
+
+
+def test_in_a_stream_that_has_begun_its_status_says_nothing():
+    assert find(TakenError(200, "own words"), streams=True) is None
+
+
+@pytest.mark.parametrize("error", [TakenError(304, "Error code: 304"), TakenError(302, b"")])
+def test_a_redirection_is_no_answer(error):
+    for streams in (False, True):
+        found = find(wrapped(error), streams=streams)
+        assert (found.status, found.source, said_by(found)["message"]) == (502, OURS, UNREADABLE)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [TakenError(500, "no"), TakenError(None, "no"), TakenError("200", "no"), ValueError("no")],
+)
+def test_what_has_no_status_of_success_is_none(error):
+    assert find(wrapped(error)) is None
+
+
 def test_a_provider_that_is_not_there_is_named_by_its_address():
     request = httpx.Request("POST", "http://me:secret@lan:8080/v1/messages?key=secret")
     found = find(wrapped(httpx.ConnectError("private", request=request)))

@@ -363,3 +363,41 @@ async def test_every_piece_of_a_text_completion_has_a_text(litellm, model):
         pieces = [choice async for chunk in answer for choice in chunk.choices]
     assert "".join(one.text for one in pieces) == "one two"
     assert pieces[-1].finish_reason == "stop"
+
+
+@pytest.fixture
+def failing_errors(mended, monkeypatch):
+    for module in (mended.openais, mended.gpts):
+        name = "convert_to_model_response_object"
+        monkeypatch.setattr(module, name, getattr(module, name))
+    mended.let_errors_fail()
+
+
+@pytest.mark.usefixtures("failing_errors")
+@pytest.mark.parametrize("model", [GPT, "hosted_vllm/m", "deepseek/m"])
+@pytest.mark.parametrize(
+    ("error", "status", "told"),
+    [
+        ('{"message": "own words"}', 502, "own words"),
+        ('{"message": "own words", "code": null}', 502, "own words"),
+        ('{"message": "own words", "code": "busy"}', 502, "own words"),
+        ('{"message": "own words", "code": 503}', 503, "own words"),
+        ('"own words"', 502, "own words"),
+    ],
+)
+async def test_an_error_in_place_of_a_completion_is_the_providers_failure(
+    litellm, model, error, status, told
+):
+    async with MockProvider() as provider:
+        turns = [{"role": "user", "content": f'hello @@body={{"error": {error}}}@@'}]
+        with pytest.raises(Exception, match=told) as raised:
+            await litellm.acompletion(model=model, messages=turns, **address(provider, GPT))
+    assert raised.value.status_code == status
+
+
+@pytest.mark.usefixtures("failing_errors")
+async def test_an_error_that_is_none_costs_no_completion(litellm):
+    async with MockProvider() as provider:
+        turns = [{"role": "user", "content": "hello"}]
+        answer = await litellm.acompletion(model=GPT, messages=turns, **address(provider, GPT))
+    assert answer.choices[0].message.content == "mock: ok"

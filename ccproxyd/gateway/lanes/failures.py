@@ -131,15 +131,21 @@ def in_dialect(answer: Answer, dialect: Dialect) -> Answer:
         return answer
     if answer.status >= 400:
         return presented(answer, PROVIDERS, dialect) if answer.whole else answer
-    if _fails_all_the_same(answer):
-        status = _status_in(_parsed(answer.first)) or _NO_ANSWER
-        return presented(attrs.evolve(answer, status=status), PROVIDERS, dialect)
+    answer = unmasked(answer, dialect)
     if not (answer.streams and answer.first.startswith(_ERROR_EVENTS[dialect])):
         return answer
     event = _first_event(answer)
     if not _EVENTS_END.search(answer.first) or _is_of(dialect, event) or _says_none(event):
         return answer
     return presented(unstreamed(answer), PROVIDERS, dialect)
+
+
+def unmasked(answer: Answer, dialect: Dialect) -> Answer:
+    """An error that comes with a status of success, as the failure that it is."""
+    if not _fails_all_the_same(answer):
+        return answer
+    status = _status_in(_parsed(answer.first)) or _NO_ANSWER
+    return presented(attrs.evolve(answer, status=status), PROVIDERS, dialect)
 
 
 def _is_compressed(answer: Answer) -> bool:
@@ -149,10 +155,14 @@ def _is_compressed(answer: Answer) -> bool:
 def _fails_all_the_same(answer: Answer) -> bool:
     """Whether an answer that is there at once is an error, though its status says that it is none.
 
-    Some routers in front of providers answer so.
+    Some routers in front of providers answer so. Where a stream was asked for, LiteLLM takes what
+    has come for one.
     """
-    is_error = answer.whole and not answer.streams and _ERROR_OBJECT.match(answer.first)
-    return bool(is_error) and not _says_none(_parsed(answer.first))
+    if answer.status >= 400 or not _ERROR_OBJECT.match(answer.first):
+        return False
+    body = _parsed(answer.first)
+    is_there = answer.whole or (answer.streams and isinstance(body, dict))
+    return is_there and not _says_none(body)
 
 
 def begins_in_failure(answer: Answer, dialect: Dialect) -> bool:

@@ -159,7 +159,7 @@ class LiteLLMLane:
             report.error = failures.type_of_ours(answer, _source(incoming.headers))
             answer = truthful(answer, incoming.headers, exchange.dialect)
             if order.decision:
-                answer = with_words(answer)
+                answer = with_words(failures.unmasked(answer, exchange.dialect))
             source = "the provider" if isinstance(answer.rest, BrokenOff) else "the worker"
             if answer.streams and order.decision and exchange.path.endswith(_MESSAGES):
                 answer = with_pings(answer, exchange, order.ping_seconds)

@@ -11,6 +11,7 @@ from ccproxyd.gateway.lanes.failures import (
     is_litellms_own,
     is_no_answer,
     presented,
+    unmasked,
     unstreamed,
 )
 from ccproxyd.gateway.paths import Dialect
@@ -266,6 +267,25 @@ def test_a_stream_that_begins_with_foreign_words_gets_a_status(event):
 def test_an_error_with_a_status_of_success_has_its_own_or_502(body, dialect, status, kind):
     found = in_dialect(answer(body, 200), dialect)
     assert (found.status, said(found)["error"].get("type")) == (status, kind)
+
+
+def test_an_error_in_place_of_a_stream_is_one_as_well():
+    found = unmasked(answer(OPENAIS, streams=True), Dialect.ANTHROPIC)
+    assert (found.status, found.streams, found.whole) == (502, False, True)
+    assert said(found)["error"] == {"type": "api_error", "message": "slow down"}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        answer(OPENAIS[:-1], streams=True),
+        answer(b'{"error": null}', streams=True),
+        answer(b"data: " + OPENAIS, streams=True),
+        answer(OPENAIS, 429),
+    ],
+)
+def test_what_is_no_whole_error_in_place_of_a_stream_is_not_touched(given):
+    assert unmasked(given, Dialect.ANTHROPIC) is given
 
 
 @pytest.mark.parametrize(

@@ -383,6 +383,42 @@ def test_a_200_that_is_no_answer_is_a_failure(
 
 
 @each_lane
+@pytest.mark.parametrize("model", ["gpt-4o", "responder", "claude-sonnet-4-5"])
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions", "/v1/responses"])
+@pytest.mark.parametrize(("code", "status"), [("null", 502), ("429", 429)])
+def test_an_error_that_comes_with_200_has_failed_on_either_lane(
+    client: httpx.Client, path: str, model: str, lane: dict[str, str], code: str, status: int
+) -> None:
+    error = f'{{"message": "own words", "code": {code}}}'
+    body = said(f'hello @@body={{"error": {error}}}@@', path=path, model=model)
+    answer = ask(client, path, json=body, headers=KEY | lane)
+    assert (answer.status, answer.json["error"]["message"]) == (status, "own words")
+
+
+@each_lane
+@each_way
+def test_an_error_in_place_of_a_message_has_failed_in_whatever_shape(
+    client: httpx.Client, lane: dict[str, str], stream: bool
+) -> None:
+    path, error = "/v1/messages", '{"message": "own words"}'
+    text = f'hello @@body={{"error": {error}}}@@'
+    body = said(text, path=path, model="claude-sonnet-4-5", stream=stream)
+    answer = ask(client, path, json=body, headers=KEY | lane)
+    assert (answer.status, answer.json["error"]["message"]) == (502, "own words")
+
+
+@each_lane
+@each_way
+@pytest.mark.parametrize("model", ["gpt-4o", "responder", "claude-sonnet-4-5"])
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions", "/v1/responses"])
+def test_a_304_is_no_answer_on_either_lane(
+    client: httpx.Client, path: str, model: str, lane: dict[str, str], stream: bool
+) -> None:
+    body = said("hello @@status=304@@", path=path, model=model, stream=stream)
+    check(ask(client, path, json=body, headers=KEY | lane), path, 502, "api_error", "ProxyError")
+
+
+@each_lane
 @each_protocol
 @pytest.mark.parametrize("script", ["body=<html>login</html>", "body="])
 def test_a_page_or_nothing_is_no_answer_on_either_lane(
