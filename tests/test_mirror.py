@@ -19,6 +19,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.support.trees import tree_of
+
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ROOT / "ccproxyd"
 TESTS = ROOT / "tests"
@@ -49,7 +51,7 @@ def holds_logic(path: Path) -> bool:
     if not path.stem.startswith("__"):
         return True
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    return any(isinstance(node, kinds) for node in ast.parse(path.read_bytes()).body)
+    return any(isinstance(node, kinds) for node in tree_of(path).body)
 
 
 def mirror_of(module: Path) -> Path:
@@ -148,7 +150,7 @@ def test_the_lock_satisfies_the_project(
 def imported_names() -> set[str]:
     names = set()
     for path in SOURCES.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_bytes())):
+        for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.Import):
                 names |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:

@@ -28,6 +28,7 @@ from ccproxyd.control.messages import (
 )
 from ccproxyd.control.verbs import VERBS, Verb
 from tests.man.mdoc import ROOT, Page
+from tests.support.trees import tree_of
 
 ANSWERS: tuple[type[Message], ...] = (
     *(Ping, Status, Stats, Totals, Percentiles, Routes),
@@ -109,7 +110,7 @@ def raised() -> dict[str, str | None]:
 
 
 def _raised_in(path: Path) -> Iterator[tuple[str, str | None]]:
-    for node in ast.walk(ast.parse(path.read_bytes())):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Call) and _name(node.func) in ("ControlError", "_refuse"):
             constants = [one.value for one in node.args if isinstance(one, ast.Constant)]
             if constants and isinstance(constants[0], str):

@@ -17,6 +17,7 @@ from ccproxyd.gateway.lanes.litellm import DECISION_HEADER
 from ccproxyd.notify import SERVICE_VARIABLES
 from ccproxyd.worker import environment
 from tests.man.mdoc import ROOT, Page
+from tests.support.trees import tree_of
 
 SOURCES = sorted((ROOT / "ccproxyd").rglob("*.py"))
 INTERNAL = {environment.CONFIG}
@@ -26,7 +27,7 @@ INTERNAL = {environment.CONFIG}
 def trees(*rooms: str) -> Iterator[ast.AST]:
     for path in SOURCES:
         if not rooms or path.relative_to(ROOT / "ccproxyd").parts[0].removesuffix(".py") in rooms:
-            yield ast.parse(path.read_bytes())
+            yield tree_of(path)
 
 
 def variables() -> set[str]:

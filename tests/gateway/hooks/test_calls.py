@@ -116,6 +116,7 @@ async def test_threads_that_do_not_return_are_not_waited_for_and_not_too_many():
     assert isinstance(await cause_of(caller.call(double, 1)), TooManyError)
     going_on.set()
     await becomes(lambda: caller.busy == 0)
+    caller.seconds = PATIENCE  # a busy machine may need longer to begin a thread than those had
     assert await caller.call(double, 1) == 2
 
 
