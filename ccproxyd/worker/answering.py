@@ -34,6 +34,8 @@ _FOR_THE_GATEWAY: Final = frozenset(
 )
 _OF_ANY_FAILURE: Final = (200, 500)
 """What LiteLLM may have answered with, whatever the failure."""
+_NO_ANSWER: Final = 300
+"""The least status of what is none: LiteLLM hands on that it is sent elsewhere."""
 _OF_THE_PROVIDER: Final = b"llm_provider-"
 _RESTORED: Final = (b"anthropic-ratelimit-", b"x-ratelimit-", b"request-id", b"x-request-id")
 
@@ -78,7 +80,7 @@ class Answering:
 
     async def _start(self, message: Message) -> None:
         message["status"] = failures.a_status(message["status"])
-        if message["status"] >= 400 and (self._routed or self._slot.failure):
+        if message["status"] >= _NO_ANSWER and (self._routed or self._slot.failure):
             self._failed = message
         elif self._routed and _kind(message["headers"]).startswith(_HELD_BACK):
             self._begun = message

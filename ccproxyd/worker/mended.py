@@ -20,9 +20,12 @@ from urllib.parse import quote
 
 import httpx
 from litellm.images import main as images
+import litellm
 from litellm.llms.anthropic.chat import handler as anthropics
 from litellm.llms.anthropic.common_utils import AnthropicError
 from litellm.llms.custom_httpx import aiohttp_transport
+from litellm.llms.custom_httpx import http_handler as handlers
+from litellm.llms.openai import common_utils as openai_clients
 from litellm.llms.openai import openai as openais
 from litellm.llms.openai.chat import gpt_transformation as gpts
 from litellm.llms.openai.fine_tuning import handler as tunings
@@ -31,6 +34,7 @@ from litellm.proxy import common_request_processing, proxy_server
 from litellm.types.utils import CallTypes
 from litellm.utils import TextCompletionStreamWrapper
 from openai import AsyncStream
+from openai import _base_client as openai_library
 from openai._streaming import ServerSentEvent
 from openai.resources import completions as texts
 from openai.resources.chat.completions import completions as chats
@@ -144,6 +148,41 @@ def _with_a_status(convert: Callable[..., Any]) -> Callable[..., Any]:
             raise
 
     return converted
+
+
+def stay_where_asked() -> None:
+    """From now on a provider that sends a request elsewhere has not answered it.
+
+    The client below LiteLLM would follow, to whatever host, with all that the request says, and
+    with a key that is not in `Authorization`. What is fetched by an address that somebody has
+    named, such as an image, says for itself that it follows.
+    """
+    for handler in (handlers.AsyncHTTPHandler, handlers.HTTPHandler):
+        handler.create_client = _staying(handler.create_client)
+    for name in ("_get_async_http_client", "_get_sync_http_client"):
+        made = _staying(getattr(openai_clients.BaseOpenAILLM, name))
+        setattr(openai_clients.BaseOpenAILLM, name, staticmethod(made))
+    for client in (openai_library.AsyncHttpxClientWrapper, openai_library.SyncHttpxClientWrapper):
+        client.__init__ = _beginning_as_staying(client.__init__)  # type: ignore[method-assign]
+    for shared in (litellm.module_level_aclient, litellm.module_level_client):
+        shared.client.follow_redirects = False
+
+
+def _staying(make: Callable[..., Any]) -> Callable[..., Any]:
+    def made(*asked: Any, **how: Any) -> Any:
+        client = make(*asked, **how)
+        if client is not None:
+            client.follow_redirects = False
+        return client
+
+    return made
+
+
+def _beginning_as_staying(begin: Callable[..., None]) -> Callable[..., None]:
+    def begun(client: Any, **how: Any) -> None:
+        begin(client, **{**how, "follow_redirects": False})
+
+    return begun
 
 
 def ask_openais_once() -> None:

@@ -122,6 +122,7 @@ async def _litellm(
     mended.let_streams_end_as_they_do()
     mended.let_responses_say_why_they_fail()
     mended.let_errors_fail()
+    mended.stay_where_asked()
     mended.ask_openais_once()
     mended.make_no_images_up()
     mended.give_every_piece_a_text()

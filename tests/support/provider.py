@@ -14,6 +14,7 @@ requests at the same time do not disturb each other:
     status=N        fail with this status (and the API's own error type and shape)
     retry-after=S   that header, beside a status
     should-retry=B  the header `x-should-retry`, true or false
+    location=URL    that header, beside a status: where to go
     message=TEXT    the error's message
     echo            the error's message repeats the prompt, as some providers do
     times=N         only the first N requests with this directive fail
@@ -464,7 +465,11 @@ class Exchange:
 
     def error(self, status: int, message: str) -> web.Response:
         options = self.script.options
-        names = {"retry-after": "retry-after", "should-retry": "x-should-retry"}
+        names = {
+            "retry-after": "retry-after",
+            "should-retry": "x-should-retry",
+            "location": "location",
+        }
         extra = {header: options[key] for key, header in names.items() if key in options}
         body = orjson.dumps(_error(self.recorded, status, message))
         return web.Response(

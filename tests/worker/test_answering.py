@@ -90,6 +90,25 @@ async def test_a_status_that_no_server_can_send_is_told_as_502():
     assert (await sent(999, b"{}", routed=False))[0] == 502
 
 
+@pytest.mark.parametrize("said", [b"", b'{"error": {"message": "Error code: 307"}}'])
+async def test_an_answer_that_sends_elsewhere_is_none(said):
+    location = [(b"location", b"http://elsewhere/")]
+    elsewhere = find(AnsweredError(307))
+    status, headers, pieces = await sent(307, said, headers=location, slot=Slot(elsewhere))
+    assert (status, headers[b"x-ccproxy-failure"], b"location" in headers) == (502, b"ours", False)
+    assert pieces == [elsewhere.body]
+    assert (await sent(304, b"", headers=location))[0] == 502
+    assert (await sent(307, said, headers=location, routed=False))[0] == 307
+
+
+class AnsweredError(Exception):
+    """What OpenAI's library makes of a status."""
+
+    def __init__(self, status_code):
+        super().__init__()
+        self.status_code = status_code
+
+
 async def test_what_is_relayed_says_null_as_the_provider_did():
     assert await sent(200, b"null", headers=[JSON], routed=False) == (200, dict([JSON]), [b"null"])
 

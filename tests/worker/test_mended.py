@@ -401,3 +401,77 @@ async def test_an_error_that_is_none_costs_no_completion(litellm):
         turns = [{"role": "user", "content": "hello"}]
         answer = await litellm.acompletion(model=GPT, messages=turns, **address(provider, GPT))
     assert answer.choices[0].message.content == "mock: ok"
+
+
+@pytest.fixture
+def staying(litellm, mended, monkeypatch):
+    """OpenAI's library gets a client that LiteLLM makes, as it does in a worker."""
+    library = mended.openai_library
+    for owner, name in (
+        (mended.handlers.AsyncHTTPHandler, "create_client"),
+        (mended.handlers.HTTPHandler, "create_client"),
+        (library.AsyncHttpxClientWrapper, "__init__"),
+        (library.SyncHttpxClientWrapper, "__init__"),
+        (litellm.module_level_client.client, "follow_redirects"),
+    ):
+        monkeypatch.setattr(owner, name, getattr(owner, name))
+    clients = mended.openai_clients.BaseOpenAILLM
+    for name in ("_get_async_http_client", "_get_sync_http_client"):
+        monkeypatch.setattr(clients, name, staticmethod(getattr(clients, name)))
+    monkeypatch.setattr(litellm, "aclient_session", None)
+    mended.stay_where_asked()
+
+
+ASKED = {
+    "a chat of Anthropic's": ("acompletion", CLAUDE, "messages"),
+    "a message": ("anthropic_messages", CLAUDE, "messages"),
+    "a chat of OpenAI's": ("acompletion", GPT, "messages"),
+    "a text": ("atext_completion", TEXT, "prompt"),
+    "a response": ("aresponses", "openai/gpt-4o", "input"),
+    "an embedding": ("aembedding", GPT, "input"),
+    "an image": ("aimage_generation", GPT, "prompt"),
+    "a moderation": ("amoderation", GPT, "input"),
+}
+
+
+@pytest.mark.usefixtures("staying")
+@pytest.mark.parametrize(("call", "model", "field"), ASKED.values(), ids=ASKED.keys())
+@pytest.mark.parametrize("status", [302, 307])
+async def test_a_provider_that_sends_elsewhere_is_not_followed(litellm, call, model, field, status):
+    """Nor has it answered; LiteLLM's client would go there with the key, and the whole request."""
+    ask = getattr(litellm, call, None) or getattr(litellm.anthropic.messages, "acreate")  # noqa: B009
+    async with MockProvider() as provider, MockProvider() as elsewhere:
+        said = f"hello @@status={status};location={elsewhere.url}/v1/messages@@"
+        given = [{"role": "user", "content": said}] if field == "messages" else said
+        more = {"max_tokens": 8} if field == "messages" else {}
+        with pytest.raises(Exception) as raised:  # noqa: PT011 - it is found out below
+            await ask(model=model, **{field: given}, **more, **address(provider, model))
+        assert (len(provider.requests), elsewhere.requests) == (1, [])
+    assert find(raised.value).status == 502
+
+
+@pytest.mark.usefixtures("staying")
+async def test_openais_own_clients_do_not_follow_either(litellm):
+    from openai import APIStatusError, AsyncOpenAI
+
+    async with MockProvider() as provider, MockProvider() as elsewhere:
+        said = f"@@status=307;location={elsewhere.url}/v1/models@@"
+        async with AsyncOpenAI(api_key="k", base_url=f"{provider.url}/v1") as client:
+            with pytest.raises(APIStatusError):
+                await client.embeddings.create(model=said, input="x")
+        assert (len(provider.requests), elsewhere.requests) == (1, [])
+
+
+@pytest.mark.usefixtures("staying")
+async def test_what_is_to_be_fetched_is_followed(mended):
+    """Such as an image, by the address that a client gives."""
+    async with MockProvider() as provider, MockProvider() as elsewhere:
+        said = f"@@status=302;location={elsewhere.url}/v1/models@@"
+        handler = mended.handlers.AsyncHTTPHandler()
+        request = handler.client.build_request(
+            "POST", f"{provider.url}/v1/embeddings", json={"model": said}
+        )
+        answer = await handler.client.send(request, follow_redirects=True)
+        assert answer.status_code == 200
+        assert [one.path for one in elsewhere.requests] == ["/v1/models"]
+        await handler.close()

@@ -21,7 +21,7 @@ from tests.integration.proxy.house import ABROAD, NEW_KEY
 from tests.integration.proxy.rows import CANARY, NEEDS_LITELLM
 from tests.integration.proxy.test_matrix import assert_failure
 from tests.support.daemon import Daemon
-from tests.support.provider import RunningProvider
+from tests.support.provider import RunningProvider, running_provider
 
 KEY: Final = {"x-api-key": NEW_KEY}
 DIALECTS: Final = {
@@ -416,6 +416,36 @@ def test_a_304_is_no_answer_on_either_lane(
 ) -> None:
     body = said("hello @@status=304@@", path=path, model=model, stream=stream)
     check(ask(client, path, json=body, headers=KEY | lane), path, 502, "api_error", "ProxyError")
+
+
+@each_lane
+@pytest.mark.parametrize(
+    ("path", "model", "field"),
+    [
+        ("/v1/messages", "claude-sonnet-4-5", "messages"),
+        ("/v1/messages", "responder", "messages"),
+        ("/v1/chat/completions", "gpt-4o", "messages"),
+        ("/v1/chat/completions", "claude-sonnet-4-5", "messages"),
+        ("/v1/completions", "gpt-4o", "prompt"),
+        ("/v1/responses", "responder", "input"),
+        ("/v1/embeddings", "embedder", "input"),
+        ("/v1/moderations", "moderator", "input"),
+        ("/v1/images/generations", "painter", "prompt"),
+        ("/v1/audio/speech", "mouth", "input"),
+    ],
+)
+def test_no_lane_goes_where_a_provider_sends_it(
+    client: httpx.Client, path: str, model: str, field: str, lane: dict[str, str]
+) -> None:
+    """A key would go along, and the conversation."""
+    with running_provider() as elsewhere:
+        text = f"hello @@status=307;location={elsewhere.url}/v1/messages@@"
+        plain = {"model": model, field: text, **({"voice": "a"} if model == "mouth" else {})}
+        body = said(text, path=path, model=model) if field == "messages" else plain
+        answer = ask(client, path, json=body, headers=KEY | lane)
+        assert (answer.status, len(elsewhere.requests)) == (502, 0)
+    assert "location" not in answer.headers
+    assert b"LiteLLM:" not in answer.body
 
 
 @each_lane
