@@ -34,6 +34,7 @@ from ccproxyd.routing import (
     Rule,
     Target,
 )
+from ccproxyd.routing.rules import truth_of
 
 
 @frozen
@@ -117,7 +118,7 @@ class OwnRule(ClassificationRule):
         self.reads_tokens = bool(getattr(rule, "reads_tokens", True))
 
     def evaluate(self, request: Request, config: Any) -> bool:
-        return bool(self.rule.evaluate(request, config))
+        return truth_of(self.rule.evaluate(request, config))
 
     def detail(self, request: Request) -> str:
         tell = getattr(self.rule, "detail", None)

@@ -37,7 +37,7 @@ from attrs import Factory, evolve, frozen
 from ccproxyd.errors import ProxyError
 from ccproxyd.routing.kinds import Kind, kind_of
 from ccproxyd.routing.request import Request
-from ccproxyd.routing.rules import ClassificationRule, is_built_in
+from ccproxyd.routing.rules import ClassificationRule, is_built_in, matches
 from ccproxyd.routing.sticky import StickyTable
 
 DEFAULT_LABEL: Final = "default"
@@ -195,7 +195,7 @@ class RequestClassifier:
 
     def _evaluate(self, rule: Rule, request: Request) -> bool:
         try:
-            return bool(rule.rule.evaluate(request, self._table.config))
+            return matches(rule.rule, request, self._table.config)
         except ProxyError:
             raise
         except BaseException as error:  # a compiled extension's panic is no Exception
@@ -213,7 +213,7 @@ class RequestClassifier:
 
     def _outcome(self, rule: Rule, request: Request, now: float) -> Outcome:
         try:
-            matched = bool(rule.rule.evaluate(request, self._table.config))
+            matched = matches(rule.rule, request, self._table.config)
         except ProxyError as error:
             if self._holds(rule, request, now):
                 return Outcome(rule.label, rule.name, True, _HELD)

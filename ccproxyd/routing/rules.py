@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Coroutine, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import Any, Final
@@ -50,6 +50,28 @@ class ClassificationRule(ABC):
 
     def detail(self, request: Request) -> str:
         return ""
+
+
+def matches(rule: ClassificationRule, request: Request, config: Any) -> bool:
+    """What a rule says, whoever wrote it.
+
+    Raises:
+        TypeError: it says something to be awaited; see `truth_of`.
+    """
+    return truth_of(rule.evaluate(request, config))
+
+
+def truth_of(said: Any) -> bool:
+    """Python's truth of what a rule has returned.
+
+    Raises:
+        TypeError: it is a coroutine or the like, which has not said anything and is always true.
+    """
+    if not isinstance(said, bool) and isinstance(said, Awaitable):
+        if isinstance(said, Coroutine):
+            said.close()  # else Python would warn that nobody has awaited it
+        raise TypeError("evaluate must return what it found, not something to be awaited")
+    return bool(said)
 
 
 class DefaultRule(ClassificationRule):
@@ -272,7 +294,7 @@ class AllOf(_Combination):
     joint = " and "
 
     def evaluate(self, request: Request, config: Any) -> bool:
-        return all(rule.evaluate(request, config) for rule in self.rules)
+        return all(matches(rule, request, config) for rule in self.rules)
 
 
 class AnyOf(_Combination):
@@ -281,7 +303,7 @@ class AnyOf(_Combination):
     joint = " or "
 
     def evaluate(self, request: Request, config: Any) -> bool:
-        return any(rule.evaluate(request, config) for rule in self.rules)
+        return any(matches(rule, request, config) for rule in self.rules)
 
 
 class Not(ClassificationRule):
@@ -292,7 +314,7 @@ class Not(ClassificationRule):
         self.reads_tokens = self.rule.reads_tokens
 
     def evaluate(self, request: Request, config: Any) -> bool:
-        return not self.rule.evaluate(request, config)
+        return not matches(self.rule, request, config)
 
     def detail(self, request: Request) -> str:
         return f"not ({self.rule.detail(request) or type(self.rule).__name__})"

@@ -162,6 +162,14 @@ def test_a_rule_of_the_users_may_be_any_class_with_evaluate(tmp_path: Path) -> N
     assert built.rule.reads_tokens
 
 
+def test_a_class_of_the_users_that_returns_a_coroutine_says_nothing(tmp_path: Path) -> None:
+    """It would be true whatever it comes to; an async `evaluate` is refused at once."""
+    made = "async def later(): return False\n" + RULE.replace("LIMIT > 1", "later()")
+    (tmp_path / "mine.py").write_text(made)
+    with pytest.raises(TypeError, match="awaited"):
+        build(tmp_path, "mine:Rule").rule.evaluate(Request({}), None)
+
+
 def test_a_class_of_the_users_may_tell_its_details(tmp_path: Path) -> None:
     more = "    reads_tokens = False\n    def detail(self, request):\n        return 7\n"
     (tmp_path / "mine.py").write_text("LIMIT = 2\n" + RULE + more)

@@ -1,6 +1,8 @@
 """Rules to a label, labels to a model, and how it is explained."""
 
-from typing import Any
+import gc
+from collections.abc import Callable, Iterator
+from typing import Any, cast
 
 import pytest
 from attrs import evolve
@@ -8,6 +10,7 @@ from attrs import evolve
 from ccproxyd.errors import ProxyError
 from ccproxyd.routing import (
     AllOf,
+    AnyOf,
     ClassificationRule,
     Decision,
     DefaultRule,
@@ -16,6 +19,7 @@ from ccproxyd.routing import (
     MatchToolRule,
     ModelRouter,
     NoRouteError,
+    Not,
     Outcome,
     Request,
     RequestClassifier,
@@ -146,6 +150,53 @@ def test_a_rule_that_raises_is_reported_and_counts_as_no_match() -> None:
     table = RoutingTable(rules=rules, targets=(Target("c", ("m",)),))
     assert Router(table, on_error=on_error).decide(asking("m")).label == "c"
     assert seen == [("a", "KeyError"), ("b", "KeyError")]
+
+
+class Later(ClassificationRule):
+    """A plain function that returns what an async one makes: always true, for Python."""
+
+    def __init__(self, made: Callable[[], Any]) -> None:
+        self.made = made
+
+    def evaluate(self, request: Request, config: Any) -> bool:
+        return cast("bool", self.made())
+
+
+async def _found() -> bool:
+    return False
+
+
+class Awaited:
+    def __await__(self) -> Iterator[Any]:
+        raise AssertionError
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("made", [_found, Awaited], ids=["a coroutine", "another"])
+@pytest.mark.parametrize("within", [lambda one: one, Not, lambda one: AllOf(one), AnyOf])
+def test_a_rule_that_says_something_to_be_awaited_has_failed(
+    made: Callable[[], Any], within: Callable[[ClassificationRule], ClassificationRule]
+) -> None:
+    seen: list[str] = []
+    rules = (rule("a", within(Later(made))), rule("b", DefaultRule()))
+    table = RoutingTable(rules=rules, targets=(Target("a"), Target("b")))
+    classifier = RequestClassifier(
+        table, on_error=lambda _, error: seen.append(type(error).__name__)
+    )
+    assert classifier.classify(asking("m")) == rules[1]
+    assert seen == ["TypeError"]
+    router = Router(table)
+    assert router.explain(asking("m")).outcomes[0].detail == "raised TypeError"
+    gc.collect()  # where Python would tell of a coroutine that nobody has awaited
+
+
+@pytest.mark.parametrize(("said", "label"), [("no", "a"), ([], "b"), (1, "a"), (None, "b")])
+def test_what_else_a_rule_says_has_pythons_truth(said: Any, label: str) -> None:
+    rules = (rule("a", Later(lambda: said)), rule("b", DefaultRule()))
+    table = RoutingTable(rules=rules, targets=(Target("a"), Target("b")))
+    found = RequestClassifier(table).classify(asking("m"))
+    assert found is not None
+    assert found.label == label
 
 
 def test_a_rule_that_raises_with_nobody_to_tell_is_no_match() -> None:
