@@ -12,7 +12,8 @@ that never answered; but clients act differently on a stream that is cut, so the
 
 LiteLLM's own refusals, and the errors that it writes into a stream, have no such chain. Of these
 only the words are cleared (`plain`). Where a provider answers with 200 and nothing that LiteLLM can
-read, it quotes all that came, and may even take the 200 for the status of its own answer.
+read, or with an error, it quotes all that came, and may even take the 200 for the status of its own
+answer. What it says of a client's mistakes it has for errors of its own, but for some.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ import httpx
 import orjson
 from attrs import define, frozen
 
-from ccproxyd.errors import ProxyError, UpstreamTimeout, message_in, proxy_error
+from ccproxyd.errors import ProxyError, UpstreamTimeout, ValidationError, message_in, proxy_error
 
 PROVIDER: Final = b"provider"
 """The answer is the provider's own, byte for byte."""
@@ -56,6 +57,10 @@ _INCOMPLETE: Final = (
 """What httpx says of an answer that has a head, where LiteLLM has been told to use it alone; and
 aiohttp, whose exception LiteLLM may have lost from the chain, which can be a circle."""
 
+_REQUESTS: Final = frozenset({"RerankRequest"})
+"""Models of LiteLLM's, each of whose fields is one of the client's as it came."""
+_LACKS_A_PARAMETER: Final = "ProxyMissingRequiredParamError"
+
 _NATIVELY_BROKEN: Final = re.compile(r"upstream network error: [^()]*\((\w+)\)")
 """What LiteLLM's compiled part says, with its own name for what broke."""
 
@@ -65,8 +70,8 @@ _CLASSES: Final = re.compile(
 )
 _ADVICE: Final = re.compile(
     r"\. Handle with `litellm\.\w+`\.|\nLiteLLM: model group |\nmodel=\S+\. context_window_fall"
-    r"|Deployment Info: |Set 'context_window_fallback'|Received Model Group="
-    r"| Original exception: \w+: litellm\.|Received Messages=| Passed model="
+    r"|\nTraceback \(most recent call last\):\n|Deployment Info: |Set 'context_window_fallback'"
+    r"|Received Model Group=| Original exception: \w+: litellm\.|Received Messages=| Passed model="
 )
 """How what LiteLLM adds begins."""
 _WRITTEN_BY_LITELLM: Final = ("litellm.", "Invalid request format: litellm.")
@@ -187,6 +192,8 @@ def _failure(error: BaseException, *, streams: bool) -> Failure | None:
         return _unreached(broken.group(1))
     if isinstance(error, ProxyError):  # from one of our doors; LiteLLM adds its advice even so
         return ours(proxy_error(plain(error.message), error.code))
+    if (mistake := _mistake(error)) is not None:
+        return ours(mistake)
     if isinstance(error, httpx.TimeoutException):
         return ours(UpstreamTimeout(_NOT_IN_TIME))
     if isinstance(error, httpx.TransportError):
@@ -233,6 +240,17 @@ def _status_named_in(body: Any) -> int | None:
     error = inner if isinstance(inner, dict) else body
     code = str(error.get("code")) if isinstance(error, dict) else ""
     return int(code) if _IS_STATUS.fullmatch(code) else None
+
+
+def _mistake(error: BaseException) -> ValidationError | None:
+    """What a client has got wrong, where it is sure that it was the client: LiteLLM told of 500."""
+    if str(getattr(error, "title", "")) in _REQUESTS:
+        found = error.errors(include_url=False, include_input=False)  # type: ignore[attr-defined]
+        told = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in found)
+        return ValidationError("; ".join(told))
+    if any(kind.__name__ == _LACKS_A_PARAMETER for kind in type(error).__mro__):
+        return ValidationError(plain(str(getattr(error, "message", error))))
+    return None
 
 
 def _kind(error: httpx.TransportError) -> str:

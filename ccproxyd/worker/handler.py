@@ -27,6 +27,7 @@ from typing import Any, Final, Protocol
 
 from attrs import frozen
 
+from ccproxyd.errors import ValidationError
 from ccproxyd.worker import doors, failures, mended, messages, outgoing, verdict
 from ccproxyd.worker.answering import prefixed
 from ccproxyd.worker.doors import CustomLogger
@@ -98,11 +99,16 @@ class CCProxyHandler(CustomLogger):  # type: ignore[misc]
         data: dict[str, Any],
         call_type: str,
     ) -> dict[str, Any]:
-        """Set the model; `applied` is then the id of the request."""
+        """Set the model; `applied` is then the id of the request.
+
+        Raises:
+            ValidationError: LiteLLM would stumble over what the client has sent.
+        """
         if call_type == doors.RELAYED:
             return data
         remove_internal_headers(data)
         if not _is_applied(data) and (found := await self.policy.decide(data)):
+            _check(data)
             _apply(found, data)
             self.applied = found.request_id
         return data
@@ -196,6 +202,13 @@ def is_duplicate_of(handler: CCProxyHandler) -> Callable[[Any], bool]:
     A subclass is not: it may do more.
     """
     return lambda callback: type(callback) is CCProxyHandler and callback is not handler
+
+
+def _check(data: Mapping[str, Any]) -> None:
+    """Tools are a list of objects in each API that has them; LiteLLM looks into them at once."""
+    tools = data.get("tools")
+    if tools and not (isinstance(tools, list) and all(isinstance(one, dict) for one in tools)):
+        raise ValidationError("'tools' must be a list of objects")
 
 
 def _apply(found: Verdict, data: dict[str, Any]) -> None:

@@ -7,6 +7,8 @@ says, and nobody counts it. How often to ask is for the config to say, and for c
 no success, and letters or metadata of an unusual kind are no failure. In the last piece of a text
 completion's stream LiteLLM has no text where OpenAI's API has an empty one, on which clients
 stumble that put the pieces together.
+no success, nor is an error that comes as one, nor an answer that names another host; and letters or
+metadata of an unusual kind are no failure.
 
 These are doors as those of `doors`; tests/worker/test_mended.py opens each.
 """

@@ -16,7 +16,7 @@ import httpx
 import pytest
 from starlette.routing import Match
 
-from ccproxyd.worker import environment
+from ccproxyd.worker import environment, failures
 from ccproxyd.worker.failures import CUT, OURS, PROVIDER, find
 from tests.support.provider import MockProvider
 
@@ -318,3 +318,15 @@ def test_a_stream_that_tells_no_usage_is_priced_by_a_count(doors, litellm):
     assert not doors.event_of(call | {"standard_logging_object": {"prompt_tokens": 9}}).is_untold
     assert 0 < doors.counted_cost(call, answer) < 0.001
     assert doors.counted_cost({**call, "model": "nobody-knows"}, answer) is None
+
+
+def test_what_a_client_has_got_wrong_is_known_by_litellms_names(litellm):
+    """`failures` looks for these, and does not import LiteLLM."""
+    from litellm.proxy.route_llm_request import ProxyMissingRequiredParamError
+    from litellm.types.rerank import RerankRequest
+
+    said = ProxyMissingRequiredParamError("/batches", "input_file_id")
+    assert failures.find(said).status == 400
+    with pytest.raises(ValueError, match="query") as raised:
+        RerankRequest(model="m", query=1, documents=[])
+    assert failures.find(raised.value).status == 400

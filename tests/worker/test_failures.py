@@ -3,6 +3,7 @@
 import aiohttp
 import httpx
 import orjson
+import pydantic
 import pytest
 
 from ccproxyd.errors import ProxyError
@@ -152,6 +153,51 @@ def test_an_error_that_came_with_a_status_of_success_is_told_as_the_providers(sa
     wrapping.__context__ = TakenError(200, said)
     found = find(wrapping)
     assert (found.status, found.source, said_by(found)["message"]) == (status, OURS, told)
+
+
+class RerankRequest(pydantic.BaseModel):
+    """A model of LiteLLM's; see test_doors."""
+
+    query: str
+    documents: list[str]
+
+
+class RerankResponse(RerankRequest):
+    """One of what came back, with which a client has nothing to do."""
+
+
+class ProxyMissingRequiredParamError(Exception):
+    """LiteLLM's own; see test_doors."""
+
+    message = "/batches: Missing required parameter: 'input_file_id'."
+
+
+class OfAModelError(ProxyMissingRequiredParamError):
+    """One that LiteLLM has made of it."""
+
+
+def misread(model):
+    try:
+        model(query=1, documents="private")
+    except pydantic.ValidationError as error:
+        return error
+
+
+def test_what_a_client_has_got_wrong_is_no_internal_error():
+    for error, told in (
+        (
+            misread(RerankRequest),
+            "query: Input should be a valid string; documents: Input should be a valid list",
+        ),
+        (OfAModelError(), ProxyMissingRequiredParamError.message),
+    ):
+        found = find(wrapped(error))
+        assert (found.status, found.source, said_by(found)["message"]) == (400, OURS, told)
+
+
+def test_what_may_be_a_mistake_of_litellms_own_is_none_of_the_clients():
+    for error in (misread(RerankResponse), KeyError("query"), AttributeError("get")):
+        assert find(wrapped(error)) is None
 
 
 def test_in_a_stream_that_has_begun_its_status_says_nothing():
@@ -342,6 +388,7 @@ QUOTED = '{"error": {"message": "slow down", "type": "x"}}'
     [
         "slow down",
         f"slow down{ADVICE}",
+        "litellm.APIConnectionError: slow down\nTraceback (most recent call last):\n  File",
         f"litellm.RateLimitError: RateLimitError: OpenAIException - slow down{ADVICE}",
         f"litellm.RateLimitError: AnthropicException - {QUOTED}{ADVICE}",
         f"litellm.RateLimitError: AnthropicException - b'{QUOTED}'",

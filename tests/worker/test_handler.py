@@ -9,6 +9,7 @@ import aiohttp
 import httpx
 import pytest
 
+from ccproxyd.errors import ValidationError
 from ccproxyd.worker import failures, verdict
 from ccproxyd.worker.failures import CUT, OURS, Slot
 from ccproxyd.worker.verdict import Verdict
@@ -65,6 +66,18 @@ async def log(handler, metadata, *, name="metadata", **kwargs):
 async def test_a_verdict_sets_the_model_for_every_kind_of_call(make):
     for call_type in ("anthropic_messages", "acompletion", "aembedding", "aresponses", "rerank"):
         assert (await call(make(), {"model": "asked"}, call_type))["model"] == "think"
+
+
+@pytest.mark.parametrize("tools", ["x", ["x"], {"name": "x"}, [{"name": "x"}, None], 1])
+async def test_tools_that_are_none_are_refused_before_litellm_looks_into_them(make, tools):
+    for call_type in ("anthropic_messages", "acompletion", "aresponses"):
+        with pytest.raises(ValidationError, match="'tools' must be a list of objects"):
+            await call(make(), {"model": "asked", "tools": tools}, call_type)
+
+
+@pytest.mark.parametrize("tools", [None, [], [{"name": "x"}]])
+async def test_tools_that_are_some_are_not(make, tools):
+    assert (await call(make(), {"model": "asked", "tools": tools}))["model"] == "think"
 
 
 async def test_a_call_without_a_verdict_keeps_its_model(make):

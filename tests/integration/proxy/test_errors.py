@@ -577,13 +577,21 @@ def test_a_stream_that_stops_before_its_end_does_not_end_well(
         ("/v1/embeddings", {"model": "embedder", "input": "x", "metadata": [1]}),
         ("/v1/images/generations", {"model": ["painter"], "prompt": "x"}),
         ("/v1/messages", {"model": {"name": "default"}, "messages": []}),
+        ("/v1/messages", said("x", path="/v1/messages", model="responder") | {"tools": "x"}),
+        ("/v1/messages", said("x", path="/v1/messages", model="gpt-4o") | {"tools": ["x"]}),
+        ("/v1/responses", said("x", path="/v1/responses", model="default") | {"tools": "x"}),
+        ("/v1/rerank", {"model": "ranker", "query": 1, "documents": ["a"]}),
+        ("/v1/rerank", {"model": "ranker", "query": "x", "documents": "a"}),
+        ("/v1/rerank", {"model": "ranker", "query": "x", "documents": ["a"], "top_n": "x"}),
+        ("/v1/batches", {}),
     ],
 )
 def test_a_field_of_another_kind_is_refused(
     client: httpx.Client, path: str, body: dict[str, Any]
 ) -> None:
-    answer = ask(client, path, json=body, headers=KEY)
+    answer = ask(client, path, json=body, headers=KEY | NEEDS_LITELLM)
     check(answer, path, 400, "invalid_request_error", "ValidationError")
+    assert b"Traceback" not in answer.body
 
 
 def test_a_prompt_that_is_too_long_for_another_provider_is_told_as_anthropic_does(
