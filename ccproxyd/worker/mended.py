@@ -1,14 +1,16 @@
 """What else LiteLLM, and OpenAI's library below it, do in another way with us.
 
-A stream can end in an error, or without any end. LiteLLM takes the status of the one away, which
-is in its type, and makes an end for the other, so that half an answer looks whole. OpenAI's library
-asks again by itself where LiteLLM says nothing: that takes as long as a provider's `retry-after`
-says, and nobody counts it. How often to ask is for the config to say, and for clients. A refusal is
-no success, and letters or metadata of an unusual kind are no failure. In the last piece of a text
-completion's stream LiteLLM has no text where OpenAI's API has an empty one, on which clients
-stumble that put the pieces together.
-no success, nor is an error that comes as one, nor an answer that names another host; and letters or
-metadata of an unusual kind are no failure.
+Streams: one can end in an error, or without any end. LiteLLM takes the status of the one away,
+which is in its type, and makes an end for the other, so that half an answer looks whole. An error
+of OpenAI's responses loses its words; and a text completion's last piece has no text where the API
+has an empty one, on which clients stumble that put the pieces together.
+
+Asking: OpenAI's library asks again by itself where LiteLLM says nothing, for as long as a
+provider's `retry-after` says, and nobody counts it; how often to ask is for the config to say, and
+for clients. Both go wherever an answer sends them, with a key.
+
+Answers: neither a refusal nor an error that comes as one is a success, and no images are none;
+while letters or metadata of an unusual kind are no failure.
 
 These are doors as those of `doors`; tests/worker/test_mended.py opens each.
 """
@@ -21,8 +23,8 @@ from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 import httpx
-from litellm.images import main as images
 import litellm
+from litellm.images import main as images
 from litellm.llms.anthropic.chat import handler as anthropics
 from litellm.llms.anthropic.common_utils import AnthropicError
 from litellm.llms.custom_httpx import aiohttp_transport
@@ -342,3 +344,17 @@ def _with_metadata(
         return found
 
     return body
+
+
+def mend() -> None:
+    """All of these, before LiteLLM reads a config."""
+    let_streams_end_as_they_do()
+    let_responses_say_why_they_fail()
+    give_every_piece_a_text()
+    ask_openais_once()
+    stay_where_asked()
+    let_openais_refuse()
+    let_errors_fail()
+    make_no_images_up()
+    allow_any_headers()
+    take_any_metadata()

@@ -341,3 +341,13 @@ def translate_chats_truly() -> None:
     LiteLLM would make an empty message of it.
     """
     completions.LiteLLMAnthropicMessagesAdapter = _TrueChats
+
+
+def mend(lent: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
+    """All of these, before LiteLLM reads a config; for `lent` see `keep_counts_whole`."""
+    keep_messages_whole()
+    keep_counts_whole(lent)
+    let_providers_begin()
+    chat_where_responses_are_not_openais()
+    translate_responses_truly()
+    translate_chats_truly()
