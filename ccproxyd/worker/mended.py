@@ -27,6 +27,7 @@ import litellm
 from litellm.images import main as images
 from litellm.llms.anthropic.chat import handler as anthropics
 from litellm.llms.anthropic.common_utils import AnthropicError
+from litellm.llms.base_llm import base_model_iterator as iterators
 from litellm.llms.custom_httpx import aiohttp_transport
 from litellm.llms.custom_httpx import http_handler as handlers
 from litellm.llms.openai import common_utils as openai_clients
@@ -35,7 +36,7 @@ from litellm.llms.openai.chat import gpt_transformation as gpts
 from litellm.llms.openai.fine_tuning import handler as tunings
 from litellm.llms.openai.responses import transformation as responses
 from litellm.proxy import common_request_processing, proxy_server
-from litellm.types.utils import CallTypes
+from litellm.types.utils import CallTypes, ModelResponseStream
 from litellm.utils import TextCompletionStreamWrapper
 from openai import AsyncStream
 from openai import _base_client as openai_library
@@ -100,6 +101,26 @@ class _WholeStream(AsyncStream[_Piece]):
         raise httpx.RemoteProtocolError(_NO_END)
 
 
+def _to_its_end(advance: Callable[[Any], Awaitable[Any]]) -> Callable[[Any], Awaitable[Any]]:
+    """Of the iterator that LiteLLM has for the many who speak as OpenAI's chat does.
+
+    Those who do not, give it pieces of another kind; so it does itself at `[DONE]`.
+    """
+
+    async def advanced(pieces: Any) -> Any:
+        try:
+            piece = await advance(pieces)
+        except StopAsyncIteration:
+            if getattr(pieces, "_last_was_of_another_kind", False):
+                raise
+        else:
+            pieces._last_was_of_another_kind = not isinstance(piece, ModelResponseStream)  # noqa: SLF001
+            return piece
+        raise httpx.RemoteProtocolError(_NO_END)
+
+    return advanced
+
+
 def let_streams_end_as_they_do() -> None:
     """From now on a completion's stream that fails has the status of its failure.
 
@@ -108,6 +129,9 @@ def let_streams_end_as_they_do() -> None:
     """
     anthropics.ModelResponseIterator = _WholeMessage
     chats.AsyncStream = texts.AsyncStream = _WholeStream  # type: ignore[attr-defined]
+    iterators.BaseModelResponseIterator.__anext__ = _to_its_end(
+        iterators.BaseModelResponseIterator.__anext__
+    )
 
 
 def let_responses_say_why_they_fail() -> None:

@@ -36,6 +36,8 @@ def whole_streams(mended, monkeypatch):
     )
     for module in (mended.chats, mended.texts):
         monkeypatch.setattr(module, "AsyncStream", module.AsyncStream)
+    pieces = mended.iterators.BaseModelResponseIterator
+    monkeypatch.setattr(pieces, "__anext__", pieces.__anext__)
     mended.let_streams_end_as_they_do()
 
 
@@ -81,17 +83,25 @@ async def streamed(litellm, provider, model, directive):
 
 
 each_model = pytest.mark.parametrize("model", [CLAUDE, GPT, TEXT])
+LIKE_OPENAI = tuple(
+    f"{provider}/m"
+    for provider in (
+        "azure_ai databricks deepseek fireworks_ai groq hosted_vllm mistral openrouter perplexity "
+        "together_ai xai"
+    ).split()
+)
+"""By every kind of iterator that LiteLLM has for who speaks as OpenAI's chat does."""
 
 
 @pytest.mark.usefixtures("whole_streams")
-@each_model
+@pytest.mark.parametrize("model", [CLAUDE, GPT, TEXT, *LIKE_OPENAI])
 async def test_a_stream_that_says_that_it_is_over_is_whole(litellm, model):
     async with MockProvider() as provider:
         assert await streamed(litellm, provider, model, "events=3") == {"stop"}
 
 
 @pytest.mark.usefixtures("whole_streams")
-@each_model
+@pytest.mark.parametrize("model", [CLAUDE, GPT, TEXT, *LIKE_OPENAI])
 @pytest.mark.parametrize("events", [0, 1, 3])
 async def test_a_stream_that_stops_before_its_end_is_cut(litellm, model, events):
     """LiteLLM would say that it is done, and why."""
@@ -101,7 +111,10 @@ async def test_a_stream_that_stops_before_its_end_is_cut(litellm, model, events)
 
 
 @pytest.mark.usefixtures("whole_streams")
-@pytest.mark.parametrize(("model", "events"), [(CLAUDE, 13), (GPT, 10), (TEXT, 8)])
+@pytest.mark.parametrize(
+    ("model", "events"),
+    [(CLAUDE, 13), (GPT, 10), (TEXT, 8), *((model, 10) for model in LIKE_OPENAI)],
+)
 async def test_a_stream_that_has_said_why_it_ends_is_whole(litellm, model, events):
     """All of it is there but `message_stop`, or `[DONE]`, which not every server sends."""
     async with MockProvider() as provider:
