@@ -30,29 +30,23 @@ __all__ = ["NO_USAGE", "StreamUsage", "Usage", "usage_of_json"]
 NO_USAGE: Final = Usage()
 
 _MENTION: Final = b'"usage"'
-_FAILURES: Final = (
-    *(b"event: error", b"event:error", b"event: response.failed"),
-    *(b'data: {"error"', b'data:{"error"'),
-    *(b'data: {"type":"error"', b'data: {"type": "error"', b'data:{"type":"error"'),
+_FAILURE: Final = re.compile(
+    rb"event: ?(?:error|response\.failed)\b"
+    rb'|data: ?\{(?:"error": ?(?!null)|"type": ?"(?:error|response\.failed)")'
 )
 """How the frame of a failure begins: Anthropic's, that of OpenAI's responses, that of its chat,
-which has no names, and the first two where a server leaves the names out."""
-_BLANK: Final = (b"", b"\r")
+which has no names, and the first two where a server leaves the names out. Some servers have an
+`"error": null` in each frame."""
+_END: Final = re.compile(
+    rb"event: ?(?:message_stop|response\.(?:completed|incomplete))\b|data: ?(?:\[DONE\]"
+    rb'|\{"type": ?"(?:message_stop|response\.(?:completed|incomplete))")'
+)
+"""How the last frame begins otherwise; a client that leaves after it has everything."""
 _DONE: Final = (b"data: [DONE]", b"data:[DONE]")
-_ENDS: Final = (
-    *(*_FAILURES, *_DONE),
-    *(b"event: message_stop", b"event:message_stop", b'data: {"type":"message_stop"'),
-    b'data: {"type": "message_stop"',
-    *(b"event: response.completed", b"event: response.incomplete"),
-)
-"""How the last frame begins; a client that leaves after it has everything."""
-_REASON: Final = re.compile(rb'"finish_reason": ?"')
+_BLANK: Final = (b"", b"\r")
+_NAMES_A_REASON: Final = b'"finish_reason"'
+_REASON: Final = re.compile(rb'"finish_reason"\s*:\s*"[^"]')
 """In a chat's last choice; not every server says `[DONE]` after it."""
-_NO_ERROR: Final = (
-    *(b'data: {"error":null', b'data: {"error": null'),
-    *(b'data:{"error":null', b'data:{"error": null'),
-)
-"""Some servers have that in each frame."""
 _MAX_FRAME_BYTES: Final = 8 * 1024 * 1024
 _COUNTS: Final = frozenset(
     "input_tokens output_tokens prompt_tokens completion_tokens cache_read_input_tokens "
@@ -117,9 +111,7 @@ class StreamUsage:
     @property
     def is_whole(self) -> bool:
         """Whether a conversation's answer that came to its end has said that it does."""
-        rest = self._rest
-        said = rest.startswith(_ENDS) or _REASON.search(rest) is not None
-        return self._is_last or self._gives_reason or said
+        return self._is_last or self._gives_reason or _says_the_end(self._rest)
 
     def feed(self, piece: bytes) -> None:
         *lines, rest = (self._rest + piece).split(b"\n")
@@ -127,15 +119,24 @@ class StreamUsage:
         for line in lines:
             if line.startswith(b"data:") and _MENTION in line:
                 self._figures.update(_figures_in(line[5:]))
-            elif line.startswith(_ENDS) and not line.startswith(_NO_ERROR):
-                self._is_last = True
-                self.has_failed = self.has_failed or line.startswith(_FAILURES)
-            elif self._is_last and line in _BLANK:
+            if self._is_last and line in _BLANK:
                 self._has_ended = True
-            if _REASON.search(line):
+            elif _FAILURE.match(line):
+                self._is_last = self.has_failed = True
+            elif _END.match(line):
+                self._is_last = True
+            elif not self._gives_reason and _gives_reason(line):
                 self._gives_reason = True
         if self._on_lines is not None:
             self._on_lines(lines)
+
+
+def _says_the_end(line: bytes) -> bool:
+    return bool(_END.match(line) or _FAILURE.match(line)) or _gives_reason(line)
+
+
+def _gives_reason(line: bytes) -> bool:
+    return _NAMES_A_REASON in line and _REASON.search(line) is not None
 
 
 def _figures_in(raw: bytes) -> Figures:
