@@ -4,6 +4,7 @@
     doors         what we use of LiteLLM, named; a test for each fails when LiteLLM moves
     messages      doors too: a message's way through LiteLLM, where it is another with us
     mended        doors too: what else is, as how often it asks, and how a stream ends
+    spending      doors too: the price of what had come of a stream that broke
     verdict       the gateway's decision as it comes with a request, sealed
     intake        the ASGI layer around LiteLLM's app: takes the verdict off, counts
     carried       what of a client's headers and query is for Anthropic alone

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 import litellm
-from attrs import frozen
+from attrs import evolve, frozen
 from fastapi import HTTPException
 from litellm import _logging, constants
 from litellm.integrations.custom_logger import CustomLogger
@@ -61,6 +61,8 @@ _CALLBACK_LISTS: Final = (
     "_async_success_callback",
     "_async_failure_callback",
 )
+PARTIAL: Final = "combined_usage_object"
+"""Where LiteLLM keeps the usage of a stream that broke."""
 _WARMED: Final = "/v1/messages"
 _LOGGERS: Final = ("verbose_logger", "verbose_proxy_logger", "verbose_router_logger")
 
@@ -133,33 +135,61 @@ def retries_of(data: Mapping[str, Any]) -> int:
 
 @frozen
 class Event:
-    """What a log event says of a request that succeeded."""
+    """What LiteLLM says of a request that succeeded, or of what had come of it before it failed."""
 
     metadata: Mapping[str, Any]
     cost_usd: float | None
     """None where nobody knows it; LiteLLM itself makes 0 of that."""
     input_tokens: int
+    """What was not read from a cache."""
     output_tokens: int
+    cache_read_tokens: int
     is_untold: bool = False
     """It was a stream of a text completion that told no usage: see `counted_cost`."""
 
 
 def event_of(kwargs: Mapping[str, Any]) -> Event:
-    """Parse the `kwargs` of a log event."""
+    """Parse the `kwargs` of a log event of what succeeded.
+
+    After a fallback its tokens are those of what had failed before; so it has none.
+    """
+    return _event(kwargs, has_tokens=PARTIAL not in kwargs)
+
+
+def partial_event_of(kwargs: Mapping[str, Any]) -> Event:
+    """The same of what failed, with the tokens of what had come of it."""
+    return _event(kwargs, has_tokens=PARTIAL in kwargs)
+
+
+def _event(kwargs: Mapping[str, Any], *, has_tokens: bool) -> Event:
     payload = kwargs.get("standard_logging_object") or {}
-    parameters = kwargs.get("litellm_params") or {}
     inputs, outputs = payload.get("prompt_tokens") or 0, payload.get("completion_tokens") or 0
     is_text = bool(kwargs.get("call_type") == CallTypes.atext_completion)
-    return Event(
-        metadata={
-            **(parameters.get("metadata") or {}),
-            **(parameters.get("litellm_metadata") or {}),
-        },
+    cached = _cached_tokens(payload)
+    event = Event(
+        metadata=_metadata_in(kwargs),
         cost_usd=_cost_of(kwargs, payload),
-        input_tokens=int(inputs),
+        input_tokens=max(0, int(inputs) - cached),
         output_tokens=int(outputs),
+        cache_read_tokens=cached,
         is_untold=is_text and bool(kwargs.get("stream")) and not inputs and not outputs,
     )
+    nothing = evolve(event, input_tokens=0, output_tokens=0, cache_read_tokens=0)
+    return event if has_tokens else nothing
+
+
+def _cached_tokens(payload: Mapping[str, Any]) -> int:
+    """Those that were read from a cache, which LiteLLM counts among the prompt's."""
+    usage = (payload.get("metadata") or {}).get("usage_object") or {}
+    return int((usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0)
+
+
+def _metadata_in(kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
+    parameters = kwargs.get("litellm_params") or {}
+    return {
+        **(parameters.get("metadata") or {}),
+        **(parameters.get("litellm_metadata") or {}),
+    }
 
 
 def headers_of_answer(data: Mapping[str, Any]) -> Mapping[str, str]:

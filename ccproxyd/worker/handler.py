@@ -25,7 +25,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Protocol
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from ccproxyd.errors import ValidationError
 from ccproxyd.worker import doors, failures, mended, messages, outgoing, verdict
@@ -47,7 +47,9 @@ class Price:
     cost_usd: float | None
     """None where nobody knows it."""
     input_tokens: int
+    """What was not read from a cache, as the gateway counts it."""
     output_tokens: int
+    cache_read_tokens: int = 0
 
 
 Report = Callable[[Price], None]
@@ -180,13 +182,35 @@ class CCProxyHandler(CustomLogger):  # type: ignore[misc]
     ) -> None:
         """Report the price of a request that we applied a verdict to."""
         event = doors.event_of(kwargs)
-        request_id = event.metadata.get(REQUEST_ID)
-        if self._report is None or not isinstance(request_id, _Applied):
-            return
-        cost = event.cost_usd
-        if event.is_untold:  # counting takes long where a prompt is
-            cost = await asyncio.to_thread(doors.counted_cost, kwargs, response_obj)
-        self._report(Price(request_id, cost, event.input_tokens, event.output_tokens))
+        if event.is_untold and self._reports(event):  # counting takes long where a prompt is
+            counted = await asyncio.to_thread(doors.counted_cost, kwargs, response_obj)
+            event = evolve(event, cost_usd=counted)
+        self._tell_price(event)
+
+    async def async_log_failure_event(
+        self,
+        kwargs: dict[str, Any],
+        response_obj: Any,  # noqa: ARG002
+        start_time: Any,  # noqa: ARG002
+        end_time: Any,  # noqa: ARG002
+    ) -> None:
+        """Report the price of what a stream had said before it broke.
+
+        Where it had said nothing, another deployment may have stood in for it, or the client got
+        an error in place of it, which nobody charges for.
+        """
+        event = doors.partial_event_of(kwargs)
+        if event.output_tokens:
+            self._tell_price(event)
+
+    def _reports(self, event: doors.Event) -> bool:
+        return self._report is not None and isinstance(event.metadata.get(REQUEST_ID), _Applied)
+
+    def _tell_price(self, event: doors.Event) -> None:
+        if self._report is not None and self._reports(event):
+            request_id = event.metadata[REQUEST_ID]
+            tokens = event.input_tokens, event.output_tokens, event.cache_read_tokens
+            self._report(Price(request_id, event.cost_usd, *tokens))
 
 
 def remove_internal_headers(data: Mapping[str, Any]) -> None:

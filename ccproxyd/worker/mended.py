@@ -51,6 +51,11 @@ _NO_END: Final = "the stream ended without sending complete message body"
 """As httpx begins it when a body is shorter than its head has said."""
 _ASCII: Final = bytes(range(128))
 _LAST: Final = "message_stop"
+_ERRORS: Final = (
+    *(b"event: error", b"event:error"),
+    *(b'data: {"type":"error"', b'data: {"type": "error"', b'data:{"type":"error"'),
+)
+"""How the event of one begins in a stream of Anthropic's."""
 _ASKED_AGAIN: Final = frozenset({CallTypes.atranscription, CallTypes.aspeech})
 
 _Piece = TypeVar("_Piece")

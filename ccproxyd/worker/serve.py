@@ -24,7 +24,17 @@ import uvicorn
 
 from ccproxyd.channel import Message
 from ccproxyd.config.aliases import install_aliases
-from ccproxyd.worker import abandoned, doors, handler, logs, mended, messages, outgoing, selftest
+from ccproxyd.worker import (
+    abandoned,
+    doors,
+    handler,
+    logs,
+    mended,
+    messages,
+    outgoing,
+    selftest,
+    spending,
+)
 from ccproxyd.worker.handler import CCProxyHandler, GatewayPolicy, Price
 from ccproxyd.worker.intake import Intake
 from ccproxyd.worker.order import Order, Orders, StartError, refusing
@@ -112,6 +122,7 @@ async def _litellm(
     callback = _install_handler(order, send)
     messages.mend(partial(outgoing.lent_to_a_count, environ=os.environ))
     mended.mend()
+    spending.price_what_had_come()
     running = doors.started(order.config)
     with refusing("LiteLLM cannot start"):
         state = await running.__aenter__()

@@ -2,8 +2,10 @@
 
 import os
 import warnings
+from collections.abc import AsyncIterator
 from types import ModuleType
 
+import httpx
 import pytest
 
 from ccproxyd.worker import environment
@@ -49,3 +51,26 @@ def outgoing(doors: ModuleType) -> ModuleType:
     from ccproxyd.worker import outgoing
 
     return outgoing
+
+
+@pytest.fixture(scope="session")
+def spending(doors: ModuleType) -> ModuleType:
+    """`ccproxyd.worker.spending`."""
+    from ccproxyd.worker import spending
+
+    return spending
+
+
+@pytest.fixture
+async def litellm(doors: ModuleType, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ModuleType]:
+    """With clients of its own for each test, whose loop they belong to."""
+    litellm = doors.litellm
+    anthropics = type(litellm.module_level_aclient)()
+    cache = type(litellm.in_memory_llm_clients_cache)()
+    monkeypatch.setattr(litellm, "in_memory_llm_clients_cache", cache)
+    monkeypatch.setattr(litellm, "module_level_aclient", anthropics)
+    async with httpx.AsyncClient() as session:
+        monkeypatch.setattr(litellm, "aclient_session", session)
+        yield litellm
+    await litellm.close_litellm_async_clients()
+    await anthropics.close()

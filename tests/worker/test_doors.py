@@ -302,6 +302,26 @@ def test_litellm_counts_its_retries_where_a_failed_request_has_them(doors, litel
     assert doors.retries_of({"litellm_metadata": {"attempted_retries": 2}, "metadata": {}}) == 2
 
 
+def test_a_stream_that_breaks_keeps_its_usage_where_we_look_for_it(doors, litellm):
+    from litellm.litellm_core_utils import litellm_logging
+
+    source = inspect.getsource(litellm_logging.Logging.record_partial_usage_for_failure)
+    assert f'model_call_details["{doors.PARTIAL}"] = usage' in source
+    payload = {"prompt_tokens": 9, "completion_tokens": 2}
+    broken = {"standard_logging_object": payload, doors.PARTIAL: litellm.Usage()}
+    partial, fallback = doors.partial_event_of(broken), doors.event_of(broken)
+    assert (partial.input_tokens, partial.output_tokens) == (9, 2)
+    assert (fallback.input_tokens, fallback.output_tokens) == (0, 0)
+    assert doors.partial_event_of({"standard_logging_object": payload}).output_tokens == 0
+
+
+def test_what_was_read_from_a_cache_is_told_apart(doors):
+    usage = {"prompt_tokens_details": {"cached_tokens": 7}}
+    payload = {"prompt_tokens": 9, "completion_tokens": 2, "metadata": {"usage_object": usage}}
+    event = doors.event_of({"standard_logging_object": payload})
+    assert (event.input_tokens, event.output_tokens, event.cache_read_tokens) == (2, 2, 7)
+
+
 def test_a_stream_that_tells_no_usage_is_priced_by_a_count(doors, litellm):
     call = {
         "call_type": "atext_completion",

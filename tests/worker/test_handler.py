@@ -48,16 +48,15 @@ async def call(handler, data, call_type="acompletion"):
     )
 
 
-async def log(handler, metadata, *, name="metadata", **kwargs):
+async def log(handler, metadata, *, name="metadata", end="success", **kwargs):
     event = {
         "litellm_params": {name: metadata},
         "standard_logging_object": {"prompt_tokens": 10, "completion_tokens": 5},
         "response_cost": 0.25,
         **kwargs,
     }
-    await handler.async_log_success_event(
-        kwargs=event, response_obj=None, start_time=None, end_time=None
-    )
+    heard = getattr(handler, f"async_log_{end}_event")
+    await heard(kwargs=event, response_obj=None, start_time=None, end_time=None)
 
 
 # -- the model
@@ -202,6 +201,25 @@ async def test_a_price_is_reported_with_the_requests_id(make, handlers):
     data = await call(handler, {"model": "asked"})
     await log(handler, data["metadata"])
     assert prices == [handlers.Price("r-1", 0.25, 10, 5)]
+
+
+async def test_what_a_stream_had_said_before_it_broke_has_a_price(make, handlers, doors):
+    prices = []
+    handler = make(report=prices.append)
+    data = await call(handler, {"model": "asked"})
+    await log(handler, data["metadata"], end="failure", **{doors.PARTIAL: object()})
+    assert prices == [handlers.Price("r-1", 0.25, 10, 5)]
+
+
+@pytest.mark.parametrize(("partial", "tokens"), [(False, 5), (True, 0)])
+async def test_a_failure_without_a_word_has_none(make, doors, partial, tokens):
+    prices = []
+    handler = make(report=prices.append)
+    data = await call(handler, {"model": "asked"})
+    counted = {doors.PARTIAL: object()} if partial else {}
+    told = {"prompt_tokens": 10, "completion_tokens": tokens}
+    await log(handler, data["metadata"], end="failure", standard_logging_object=told, **counted)
+    assert prices == []
 
 
 async def test_the_id_comes_back_where_litellm_keeps_its_own_metadata(make):
@@ -380,6 +398,7 @@ async def test_without_a_gateway_every_deployment_may_be_tried(make):
         "async_filter_deployments",
         "async_pre_call_deployment_hook",
         "async_log_success_event",
+        "async_log_failure_event",
         "async_post_call_failure_hook",
         "async_post_call_response_headers_hook",
     ],

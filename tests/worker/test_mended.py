@@ -2,7 +2,6 @@
 
 import json
 
-import httpx
 import pytest
 
 from ccproxyd.worker.failures import CUT, PROVIDER, find
@@ -12,21 +11,6 @@ pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore")]
 
 CLAUDE, GPT, TEXT = "anthropic/m", "openai/m", "text-completion-openai/m"
 SLOW_DOWN = "@@status=429;retry-after=0.01;message=slow down@@"
-
-
-@pytest.fixture
-async def litellm(doors, monkeypatch):
-    """With clients of its own for each test, whose loop they belong to."""
-    litellm = doors.litellm
-    anthropics = type(litellm.module_level_aclient)()
-    cache = type(litellm.in_memory_llm_clients_cache)()
-    monkeypatch.setattr(litellm, "in_memory_llm_clients_cache", cache)
-    monkeypatch.setattr(litellm, "module_level_aclient", anthropics)
-    async with httpx.AsyncClient() as session:
-        monkeypatch.setattr(litellm, "aclient_session", session)
-        yield litellm
-    await litellm.close_litellm_async_clients()
-    await anthropics.close()
 
 
 @pytest.fixture

@@ -97,6 +97,7 @@ def models(url: str) -> list[dict[str, Any]]:
         *(_label(label, url) for label in LABELS),
         anthropic_model("claude-sonnet-4-5", url, model="anthropic/claude-sonnet-4-5"),
         openai_model("gpt-4o", url, model="openai/gpt-4o"),
+        openai_model("instructed", url, model="openai/gpt-3.5-turbo-instruct"),
         openai_model("responder", url, model="openai/responses/gpt-4o"),
         openai_model("abroad", url),
         openai_model(ABROAD, url, model="openai/mock-far-away"),
