@@ -20,6 +20,7 @@ from ccproxyd.telemetry.names import Names
 from ccproxyd.telemetry.records import Record, Records
 from ccproxyd.telemetry.repeats import Repeats
 from ccproxyd.telemetry.stats import Stats
+from ccproxyd.telemetry.tokens import Tokens
 
 _LIBRARY: Final = "a library has logged something"
 _ENVELOPE: Final = frozenset({"kind", "level", "event", "text"})
@@ -36,6 +37,7 @@ class Hearing:
     records: Records = field(init=False, repr=False)
     names: Names = field(factory=Names, repr=False)
     repeats: Repeats = field(factory=Repeats, repr=False)
+    tokens: Tokens = field(factory=Tokens, repr=False)
 
     @records.default
     def _told(self) -> Records:
@@ -67,16 +69,17 @@ class Hearing:
 
     def finished(self, message: Message) -> None:
         """A request has ended."""
-        told = self.names.harmless(message)
+        told = self.tokens.finished(self.names.harmless(message))
         self.stats.finished(told)
         self.purse.finished({**told, **_labels_as_they_are(message)})
         self._tell(self.records.finished(told, self.settings().logging))
 
     def priced(self, message: Message) -> None:
         """LiteLLM says what a request cost."""
-        self.stats.priced(message)
-        self.purse.priced(message)
-        self._tell(self.records.priced(message, self.settings().logging))
+        told = self.tokens.priced(message)
+        self.stats.priced(told)
+        self.purse.priced(told)
+        self._tell(self.records.priced(told, self.settings().logging))
 
     def _tell(self, records: Iterable[Record]) -> None:
         self.log.tell((record.level, record.event, record.facts) for record in records)

@@ -38,8 +38,9 @@ IN_THREAD: Final = 20_000
 _BYTES_PER_TOKEN: Final = 4
 _SILENT: Final = frozenset({"acompletion", "atext_completion"})
 _ANTHROPICS: Final = ("text", "thinking", "partial_json")
-_RESPONSES: Final = re.compile(r"response\..+\.delta")
-"""The events of OpenAI's responses that add to an answer: text, reasoning, a call's arguments."""
+_RESPONSES: Final = re.compile(r"response\.(?!audio\.delta).+\.delta")
+"""The events of OpenAI's responses that add to an answer: text, reasoning, a call's arguments; of
+sound the bytes are no tokens."""
 _TELLING: Final = _SILENT | {"anthropic_messages", "aresponses"}
 _ASKED: Final = ("system", "instructions")
 

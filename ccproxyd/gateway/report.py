@@ -79,6 +79,8 @@ class Report:
     error: str | None = None
     """The type of the exception that ended it."""
     usage: Usage = NO_USAGE
+    is_estimate: bool = False
+    """Of the usage, or some of it."""
     estimate: Estimate | Shortfall | None = None
     """For a stream that was not asked for its usage, or does not get to telling it."""
     lane: str | None = None
@@ -109,6 +111,11 @@ class Report:
         """OpenAI's library leaves as soon as it has the last event, and so has missed nothing."""
         if not self.told_all:
             self.cut, self.status, self.error = True, self.status or CLIENT_GONE, error
+
+    def used(self, told: Usage) -> None:
+        """What an answer has told of its usage; an estimate stands in for what it has not."""
+        self.usage = told if self.estimate is None else self.estimate.in_place_of(told)
+        self.is_estimate = self.usage is not told
 
     @property
     def about(self) -> Mapping[str, Any]:
@@ -174,5 +181,6 @@ class Report:
             "original_cost_usd": self._original_cost(),
             "latency_ms": round((now - self.started) * 1000, 3),
             "first_byte_ms": round((first - self.started) * 1000, 3) if first else None,
+            **({"is_estimate": True} if self.is_estimate else {}),
             **({"facts": dict(self.facts)} if self.facts else {}),
         }

@@ -3,6 +3,7 @@
 stats      requests, tokens, money and time, by label, model and rule; pure
 usage      what one answer says it used; pure
 prices     what it costs, as LiteLLM reckons it; pure
+tokens     what LiteLLM says that it used, in place of an estimate; pure
 bookings   what a request came to, as an entry of the ledger; pure
 ledger     what has been spent, through restarts; ledger_file is its file
 budgets    how much of it may be spent, and what happens then; pure

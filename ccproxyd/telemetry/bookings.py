@@ -149,7 +149,10 @@ class Bookings:
         return Entry(account, amounts)
 
     def priced(self, message: Message) -> Entry | None:
-        """What LiteLLM says that a request cost; None where there is nothing to book yet."""
+        """What LiteLLM says that a request cost; None where there is nothing to book yet.
+
+        Its tokens are added to those that were told when the request ended.
+        """
         request_id, price = message.get("request_id"), nano_usd(message.get("cost_usd"))
         if not isinstance(request_id, str) or price is None:
             return None
@@ -157,7 +160,7 @@ class Bookings:
             _remember(self._early, request_id, self._early.get(request_id, 0) + price)
             return None
         self._recent[request_id] = Entry(recent.account, Amounts())
-        return evolve(recent, amounts=recent.amounts + Amounts(nano_usd=price))
+        return evolve(recent, amounts=recent.amounts + _added(message, price))
 
 
 def nano_usd(cost: Any) -> int | None:
@@ -185,6 +188,13 @@ def _amounts(message: Message, early: int | None) -> Amounts:
         unpriced=int(not prices and (_is_answered(message) or inputs + outputs + cached > 0)),
         nano_usd=sum(prices),
     )
+
+
+def _added(message: Message, price: int) -> Amounts:
+    """What a price adds; its tokens may be fewer than an estimate was."""
+    tokens = (message.get(name) for name in ("input_tokens", "output_tokens", "cache_read_tokens"))
+    inputs, outputs, cached = (one if isinstance(one, int) else 0 for one in tokens)
+    return Amounts(0, inputs, outputs, cached, nano_usd=price)
 
 
 def _is_answered(message: Message) -> bool:

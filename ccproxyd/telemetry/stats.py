@@ -156,12 +156,16 @@ class Stats:
             _charge(payers, price)
 
     def priced(self, message: Message) -> None:
-        """What LiteLLM says that a request cost; it may come before the request is finished."""
+        """What LiteLLM says that a request cost; it may come before the request is finished.
+
+        If it comes afterwards, its tokens are added to those that were told.
+        """
         request_id, price = message.get("request_id"), message.get("cost_usd")
         if not isinstance(request_id, str) or not isinstance(price, int | float):
             return
         if tallies := self._recent.get(request_id):
-            _charge(tallies, price)
+            for tally in tallies:
+                tally.charge(message)
         else:
             _remember(self._early_prices, request_id, float(price))
 

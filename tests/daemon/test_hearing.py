@@ -44,6 +44,25 @@ async def test_a_price_that_comes_later_is_counted_once_and_recorded(street: Str
         assert house.stats.to_json()["by_label"]["default"]["cost_usd"] == 0.5
 
 
+@pytest.mark.parametrize("order", ["before", "after"])
+async def test_what_litellm_tells_stands_in_place_of_an_estimate(
+    street: Street, order: str
+) -> None:
+    estimate = {"is_estimate": True, "input_tokens": 4, "output_tokens": 2}
+    told = {"input_tokens": 100, "output_tokens": 5, "cache_read_tokens": 11}
+    price = {"kind": "priced", "request_id": "r1", "cost_usd": 0.5, **told}
+    async with street.ready() as house:
+        if order == "before":
+            only_worker(house).receive(price)
+        await ask_gateway(house, say=[DECIDED, {**FINISHED, "lane": "litellm", **estimate}])
+        if order == "after":
+            only_worker(house).receive(price)
+        row = house.stats.to_json()["by_label"]["default"]
+        assert {**told, "cost_usd": 0.5}.items() <= row.items()
+        [after] = street.facts("ccproxy_post_api_call")
+        assert after["input_tokens"] == (100 if order == "before" else 4)
+
+
 async def test_what_is_switched_off_is_not_recorded_but_counted(street: Street) -> None:
     async with street.ready() as house:
         street.config.write(ours={"logging": dict.fromkeys(OFF, False)})

@@ -155,3 +155,16 @@ def test_litellms_own_prices_use_a_budget_up_as_well(through_litellm: Daemon) ->
     assert ailing.headers["x-ccproxy-fallback"] == "spare", (
         "the first one has nothing left to spend"
     )
+
+
+def test_the_statistics_have_the_tokens_that_litellms_price_is_for(
+    through_litellm: Daemon, provider: RunningProvider
+) -> None:
+    """It has asked the provider for its usage, where the client had not."""
+    before = through_litellm.ask("stats")["by_label"]["spare"]
+    answer = streamed(through_litellm, "spare", "hello @@say=one two three@@")
+    assert '"usage"' not in answer.text
+    assert price_of(through_litellm, answer)["cost_usd"] > 0
+    told = through_litellm.ask("stats")["by_label"]["spare"]
+    used = [told[name] - before[name] for name in ("input_tokens", "output_tokens")]
+    assert used == [provider.requests[-1].input_tokens, 3]

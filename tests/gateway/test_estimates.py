@@ -265,6 +265,7 @@ async def test_so_does_a_response_whatever_it_says(kind):
     [
         event("response.output_text.done", text="x" * 40),
         event("transcript.text.delta", delta="x" * 40),
+        event("response.audio.delta", delta="x" * 40),
         piece(type="text_delta", text=["x" * 40]),
     ],
 )

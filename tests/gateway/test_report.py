@@ -1,5 +1,6 @@
 from attrs import evolve
 
+from ccproxyd.gateway.estimates import Shortfall
 from ccproxyd.gateway.report import CLIENT_GONE, CUT, PASSED_ON, Report, about
 from ccproxyd.gateway.usage import Usage
 from ccproxyd.routing import Decision, Request
@@ -31,6 +32,16 @@ def test_a_decision_is_told_with_the_lane_that_was_tried_first():
     report = Report("r-1", lane="litellm")
     assert report.decided_message("direct")["lane"] == "direct"
     assert report.finished_message()["lane"] == "litellm"
+
+
+def test_an_estimate_is_told_to_be_one():
+    report = Report("r-1")
+    report.used(Usage(1, 2, 3))
+    assert "is_estimate" not in report.finished_message()
+    report.estimate = Shortfall(Request({}), 8)
+    report.used(Usage(1, 2, 3))
+    message = report.finished_message()
+    assert (message["is_estimate"], message["output_tokens"]) == (True, 4)
 
 
 def test_a_finished_request_is_told_by_names_and_numbers():

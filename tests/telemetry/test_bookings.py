@@ -49,8 +49,8 @@ def finished(bookings: Bookings, request_id: str = "1", **more: Any) -> Entry | 
     return bookings.finished(message, TODAY)
 
 
-def priced(bookings: Bookings, cost: Any, request_id: Any = "1") -> Entry | None:
-    return bookings.priced({"request_id": request_id, "cost_usd": cost})
+def priced(bookings: Bookings, cost: Any, request_id: Any = "1", **tokens: int) -> Entry | None:
+    return bookings.priced({"request_id": request_id, "cost_usd": cost, **tokens})
 
 
 def amounts(entry: Entry | None) -> Amounts:
@@ -77,6 +77,12 @@ def test_the_price_comes_after_the_answer(bookings: Bookings) -> None:
     assert first is not None
     assert then is not None
     assert first.account == then.account
+
+
+def test_what_a_price_tells_of_its_tokens_is_added_or_taken_away(bookings: Bookings) -> None:
+    first = finished(bookings, input_tokens=4, output_tokens=3)
+    then = priced(bookings, 0.25, input_tokens=107, output_tokens=-1, cache_read_tokens=5)
+    assert amounts(first) + amounts(then) == Amounts(1, 111, 2, 5, nano_usd=25 * CENT)
 
 
 def test_the_price_comes_before_the_end_of_the_answer(bookings: Bookings) -> None:

@@ -68,8 +68,8 @@ def finished(stats: Stats, request_id: str = "1", **more: Any) -> None:
     stats.finished(message)
 
 
-def priced(stats: Stats, request_id: Any = "1", cost: Any = 0.25) -> None:
-    stats.priced({"request_id": request_id, "cost_usd": cost})
+def priced(stats: Stats, request_id: Any = "1", cost: Any = 0.25, **tokens: int) -> None:
+    stats.priced({"request_id": request_id, "cost_usd": cost, **tokens})
 
 
 @pytest.fixture
@@ -142,6 +142,12 @@ def test_the_price_comes_after_the_answer(stats: Stats) -> None:
     finished(stats)
     priced(stats, cost=0.25)
     assert row(stats)["cost_usd"] == 0.25
+
+
+def test_what_a_price_tells_of_its_tokens_is_added_or_taken_away(stats: Stats) -> None:
+    finished(stats, input_tokens=4, output_tokens=3)
+    priced(stats, input_tokens=107, output_tokens=-1)
+    assert (row(stats)["input_tokens"], row(stats)["output_tokens"]) == (111, 2)
 
 
 def test_the_price_comes_before_the_end_of_the_answer(stats: Stats) -> None:

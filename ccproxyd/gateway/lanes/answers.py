@@ -233,7 +233,7 @@ async def pass_on(answer: Answer, exchange: Exchange, report: Report, source: st
     await exchange.start(answer.status, answer.headers)
     if answer.whole or exchange.method == "HEAD":
         await exchange.write(answer.first, more=False)
-        report.usage = await _usage_of_whole(answer, report)
+        await _read_whole(answer, report)
     else:
         await _stream(answer, exchange, report, source)
 
@@ -246,7 +246,7 @@ async def _stream(answer: Answer, exchange: Exchange, report: Report, source: st
             reader.catch_up()
             await report.estimate.settled()
     finally:
-        report.usage = _told_or_estimated(reader.usage, report)
+        report.used(reader.usage)
         report.cut = report.cut or reader.has_failed
         report.told_all = reader.has_ended
 
@@ -276,19 +276,16 @@ def _is_half(answer: Answer, reader: _InPassing, call_type: str) -> bool:
     return says_so and not reader.is_whole
 
 
-async def _usage_of_whole(answer: Answer, report: Report) -> Usage:
-    """Of an answer that is there at once, which a short stream may be as well."""
+async def _read_whole(answer: Answer, report: Report) -> None:
+    """Of an answer that is there at once, which a short stream may be as well, find the usage."""
     if not answer.streams:
-        return usage_of_json(answer.first)
+        report.usage = usage_of_json(answer.first)
+        return
     reader = _events_reader(report)
     reader.feed(answer.first)
     if report.estimate is not None:
         await report.estimate.settled()
-    return _told_or_estimated(reader.usage, report)
-
-
-def _told_or_estimated(told: Usage, report: Report) -> Usage:
-    return told if report.estimate is None else report.estimate.in_place_of(told)
+    report.used(reader.usage)
 
 
 async def _relay(answer: Answer, exchange: Exchange, feed: Callable[[bytes], None]) -> None:
