@@ -127,13 +127,13 @@ def anthropic_type(status: int) -> str:
     return _ANTHROPIC_TYPES.get(status, other)
 
 
-def anthropic_status(kind: object) -> int:
-    """The status of a failure that Anthropic calls so; 500 where it has another name.
+def anthropic_status(kind: object) -> int | None:
+    """The status of a failure that Anthropic calls so, None of one with another name.
 
     >>> anthropic_status("overloaded_error"), anthropic_status("some_error")
-    (529, 500)
+    (529, None)
     """
-    return next((status for status, name in _ANTHROPIC_TYPES.items() if name == kind), 500)
+    return next((status for status, name in _ANTHROPIC_TYPES.items() if name == kind), None)
 
 
 def message_in(body: Any) -> str | None:

@@ -41,8 +41,8 @@ CUT: Final = b"cut"
 """The stream that was asked for had begun when it broke; the body is a `ProxyError`'s."""
 
 _NOT_PASSED: Final = frozenset(
-    "connection content-encoding content-length date keep-alive proxy-authenticate server "
-    "set-cookie te trailer transfer-encoding upgrade".split()
+    b"connection content-encoding content-length date keep-alive proxy-authenticate server "
+    b"set-cookie te trailer transfer-encoding upgrade".split()
 )
 _NO_STATUS: Final = 600
 _SUCCESSES: Final = range(200, 300)
@@ -183,11 +183,12 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 def _failure(error: BaseException, *, streams: bool) -> Failure | None:
     if isinstance(error, httpx.HTTPStatusError) and error.response.status_code >= 400:
-        return _told_by_provider(error.response)
-    if (told := _told_as_success(error, streams=streams)) is not None:
-        return ours(told)
-    if (response := _told_to_native_code(error)) is not None:
-        return _told_by_provider(response)
+        told = error.response
+        return _told_by_provider(told.status_code, told.headers.raw, _body_of(told))
+    if (success := _told_as_success(error, streams=streams)) is not None:
+        return ours(success)
+    if (native := _told_to_native_code(error)) is not None:
+        return native
     if isinstance(error, RuntimeError) and (broken := _NATIVELY_BROKEN.match(str(error))):
         return _unreached(broken.group(1))
     if isinstance(error, ProxyError):  # from one of our doors; LiteLLM adds its advice even so
@@ -202,11 +203,12 @@ def _failure(error: BaseException, *, streams: bool) -> Failure | None:
     return ours(ProxyError(UNREADABLE, code=502)) if isinstance(error, _UNREAD) else None
 
 
-def _told_to_native_code(error: BaseException) -> httpx.Response | None:
+def _told_to_native_code(error: BaseException) -> Failure | None:
     """LiteLLM's compiled part raises a status, a body and headers, in no class to be named."""
     match error.args, getattr(error, "headers", None):
         case (int(status), str(body)), list(headers) if status >= 400:
-            return httpx.Response(status, content=body.encode(), headers=headers)
+            raw = [tuple(text.encode("utf-8", "replace") for text in pair) for pair in headers]
+            return _told_by_provider(status, raw, body.encode("utf-8", "replace"))
     return None
 
 
@@ -273,13 +275,10 @@ def _had_begun(error: httpx.TransportError) -> bool:
     return is_aiohttps or any(text in str(error) for text in _INCOMPLETE)
 
 
-def _told_by_provider(response: httpx.Response) -> Failure:
-    headers = tuple(
-        (name.lower(), value)
-        for name, value in response.headers.raw
-        if name.decode("latin-1").lower() not in _NOT_PASSED
-    )
-    return Failure(a_status(response.status_code), headers, _body_of(response), PROVIDER)
+def _told_by_provider(status: int, headers: Headers, body: bytes) -> Failure:
+    known = [(name.lower(), value) for name, value in headers]
+    passed = tuple((name, value) for name, value in known if name not in _NOT_PASSED)
+    return Failure(a_status(status), passed, body, PROVIDER)
 
 
 def _body_of(response: httpx.Response) -> bytes:

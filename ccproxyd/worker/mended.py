@@ -76,7 +76,7 @@ class _WholeMessage(anthropics.ModelResponseIterator):  # type: ignore[misc]
             error = chunk.get("error")
             named = error.get("type") if isinstance(error, dict) else None
             said = message_in(chunk) or "the provider failed and gave no reason"
-            raise AnthropicError(status_code=anthropic_status(named), message=said)
+            raise AnthropicError(status_code=anthropic_status(named) or 500, message=said)
         self._is_whole = self._is_whole or kind == _LAST
         return super().chunk_parser(chunk)
 

@@ -266,7 +266,7 @@ async def _relayed(
         report.cut = _is_half(answer, reader, report.call_type)
 
 
-def _is_half(answer: Answer, reader: _InPassing, call_type: str) -> bool:
+def _is_half(answer: Answer, reader: _InPassing | StreamUsage, call_type: str) -> bool:
     """Whether an answer came to an end that it did not say; its bytes are the provider's even so.
 
     A proxy on the way can make a whole transfer of half an answer.
@@ -277,7 +277,7 @@ def _is_half(answer: Answer, reader: _InPassing, call_type: str) -> bool:
 
 
 async def _read_whole(answer: Answer, report: Report) -> None:
-    """Of an answer that is there at once, which a short stream may be as well, find the usage."""
+    """What is to be known of an answer that is there at once, which a short stream may be."""
     if not answer.streams:
         report.usage = usage_of_json(answer.first)
         return
@@ -286,6 +286,7 @@ async def _read_whole(answer: Answer, report: Report) -> None:
     if report.estimate is not None:
         await report.estimate.settled()
     report.used(reader.usage)
+    report.cut = reader.has_failed or _is_half(answer, reader, report.call_type)
 
 
 async def _relay(answer: Answer, exchange: Exchange, feed: Callable[[bytes], None]) -> None:

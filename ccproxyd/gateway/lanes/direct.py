@@ -119,6 +119,7 @@ class DirectLane:
             answer = in_dialect(await _accepted(incoming, errand, deadline), dialect)
             if errand.falls_back and (answer.status >= 400 or begins_in_failure(answer, dialect)):
                 raise DirectFailedError
+            check_key(answer.status, errand.label, is_ours=errand.token is None)
             await pass_on(answer, exchange, report, "the provider")
         finally:
             incoming.let_go()
@@ -198,7 +199,6 @@ async def _accepted(incoming: Incoming, errand: Errand, deadline: float) -> Answ
     """An answer that may be passed on."""
     if errand.falls_back and incoming.status >= 400:
         raise DirectFailedError
-    check_key(incoming.status, errand.label, is_ours=errand.token is None)
     answer = await _begun(incoming, errand, deadline)
     if is_empty_stream(answer) and not errand.falls_back:
         return broken_off(answer.status, answer.headers)

@@ -22,7 +22,7 @@ from typing import Any, Final
 import attrs
 import orjson
 
-from ccproxyd.errors import anthropic_type, message_in, proxy_error
+from ccproxyd.errors import anthropic_status, anthropic_type, message_in, proxy_error
 from ccproxyd.gateway.exchange import Pairs
 from ccproxyd.gateway.lanes.answers import Answer
 from ccproxyd.gateway.lanes.connection import BODYLESS
@@ -72,10 +72,12 @@ def is_no_answer(answer: Answer) -> bool:
     A page of HTML, a redirection or an empty body is none: they come from an address that is not
     the API's. Only how it begins is looked at, which may be a single byte.
     """
-    if answer.status >= 400 or _is_compressed(answer):
+    if answer.status >= 400:
         return False
     if answer.status >= 300 or answer.status in BODYLESS:
         return True
+    if _is_compressed(answer):
+        return False
     begins = answer.first.removeprefix(_BYTE_ORDER_MARK).lstrip()
     if not begins:
         return answer.whole or answer.rest.at_end
@@ -261,9 +263,11 @@ def _error_in(body: Any) -> dict[str, Any]:
 
 
 def _status_in(body: Any) -> int | None:
-    """The status that an error says for itself."""
-    code = str(_error_in(body).get("code"))
-    return int(code) if re.fullmatch("[45][0-9][0-9]", code) else None
+    """The status that an error says for itself, by a number or by Anthropic's name for it."""
+    error = _error_in(body)
+    code = str(error.get("code"))
+    said = int(code) if re.fullmatch("[45][0-9][0-9]", code) else None
+    return said or anthropic_status(error.get("type"))
 
 
 def _first_event(answer: Answer) -> Any:

@@ -32,6 +32,7 @@ from ccproxyd.gateway.lanes.answers import (
     NOT_SENT,
     Answer,
     BrokenOff,
+    Incoming,
     broken_off,
     check_key,
     opened,
@@ -147,19 +148,9 @@ class LiteLLMLane:
         with _from_worker(order):
             incoming = await self._asked(seat, exchange, order)
         try:
+            answer = await _taken(incoming, exchange, order, report)
             is_ours = order.token is None and not order.client_keys
-            check_key(incoming.status, order.label, is_ours=is_ours)
-            with _from_worker(order):
-                begin = asyncio.get_running_loop().time() + order.timeouts.first_byte
-                answer = await opened(incoming, order.timeouts, begin)
-            report.retried = own_retries(incoming.headers)
-            if fallback := taken_fallback(incoming.headers):
-                report.fallback = fallback
-                exchange.extra += header_pairs([("x-ccproxy-fallback", in_ascii(fallback))])
-            report.error = failures.type_of_ours(answer, _source(incoming.headers))
-            answer = truthful(answer, incoming.headers, exchange.dialect)
-            if order.decision:
-                answer = with_words(failures.unmasked(answer, exchange.dialect))
+            check_key(answer.status, order.label, is_ours=is_ours)
             source = "the provider" if isinstance(answer.rest, BrokenOff) else "the worker"
             if answer.streams and order.decision and exchange.path.endswith(_MESSAGES):
                 answer = with_pings(answer, exchange, order.ping_seconds)
@@ -225,6 +216,20 @@ def _from_worker(order: Order) -> Iterator[None]:
         raise _WorkerDiedError from None
     except TimeoutError:
         raise too_late(order.timeouts) from None
+
+
+async def _taken(incoming: Incoming, exchange: Exchange, order: Order, report: Report) -> Answer:
+    """What the client is told, and what the record is of LiteLLM's own doings."""
+    with _from_worker(order):
+        begin = asyncio.get_running_loop().time() + order.timeouts.first_byte
+        answer = await opened(incoming, order.timeouts, begin)
+    report.retried = own_retries(incoming.headers)
+    if fallback := taken_fallback(incoming.headers):
+        report.fallback = fallback
+        exchange.extra += header_pairs([("x-ccproxy-fallback", in_ascii(fallback))])
+    report.error = failures.type_of_ours(answer, _source(incoming.headers))
+    answer = truthful(answer, incoming.headers, exchange.dialect)
+    return with_words(failures.unmasked(answer, exchange.dialect)) if order.decision else answer
 
 
 def truthful(answer: Answer, headers: Pairs, dialect: Dialect) -> Answer:

@@ -154,3 +154,34 @@ async def test_a_401_about_a_key_of_ours_is_not_relayed():
 async def test_a_head_has_no_body():
     call, _ = await passed_on(answer(b"", b"never"), method="HEAD")
     assert call.pieces == [b""]
+
+
+START = b'event: message_start\ndata: {"type":"message_start"}\n\n'
+STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
+ERROR = b'event: error\ndata: {"type":"error","error":{"message":"no"}}\n\n'
+
+
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize(
+    ("said", "call_type", "failed"),
+    [
+        (START, "anthropic_messages", True),
+        (START + STOP, "anthropic_messages", False),
+        (START + ERROR, "anthropic_messages", True),
+        (START, "aspeech", False),
+    ],
+)
+async def test_a_stream_that_came_to_an_end_that_it_did_not_say_has_failed(
+    whole, said, call_type, failed
+):
+    """Also one whose length was told, as a proxy on the way may do; its bytes stay as they are."""
+    call, report = Call(), Report("r-1", call_type=call_type)
+    await pass_on(answer(said, whole=whole), call.exchange(), report, "the provider")
+    assert (report.failed, call.answer) == (failed, said)
+
+
+async def test_what_is_compressed_cannot_be_judged():
+    call, report = Call(), Report("r-1", call_type="acompletion")
+    compressed = evolve(answer(b"\x1f\x8b"), headers=[*HEADERS, (b"content-encoding", b"gzip")])
+    await pass_on(compressed, call.exchange(), report, "the provider")
+    assert not report.failed

@@ -9,7 +9,8 @@ import orjson
 import pytest
 
 from ccproxyd.gateway.app import App
-from ccproxyd.gateway.lanes.answers import WHOLE_BYTES, check_key
+from ccproxyd.gateway.lanes import answers as answers_module
+from ccproxyd.gateway.lanes.answers import WHOLE_BYTES
 from ccproxyd.gateway.lanes.direct import place_of
 from tests.gateway.house import CANARY, KEY, asking, call, open_house, write_config
 from tests.gateway.lanes.authority import write_authority
@@ -710,11 +711,11 @@ async def test_connection_head_and_first_byte_have_one_time_together(
     authority, context = write_authority(tmp_path)
     slow = Slow(Clock(monkeypatch), steps, limit=20)
 
-    def check(*answer, **whose):
+    def noted(*incoming, **how):
         slow.head_is_taken.set()
-        check_key(*answer, **whose)
+        return answers_module.opened(*incoming, **how)
 
-    monkeypatch.setattr("ccproxyd.gateway.lanes.direct.check_key", check)
+    monkeypatch.setattr("ccproxyd.gateway.lanes.direct.opened", noted)
     async with slow_provider(slow, context) as port:
         verified = f"litellm_settings: {{ssl_verify: {authority}}}"
         config = one_model(f"https://{credentials}127.0.0.1:{port}", verified)

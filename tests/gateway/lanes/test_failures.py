@@ -259,7 +259,7 @@ def test_a_stream_that_begins_with_foreign_words_gets_a_status(event):
     [
         (LLAMAS, Dialect.ANTHROPIC, 400, "invalid_request_error"),
         (b' {"error" : {"message": "m", "code": 429}}', Dialect.OPENAI, 429, None),
-        (ANTHROPICS, Dialect.ANTHROPIC, 502, "overloaded_error"),
+        (ANTHROPICS, Dialect.ANTHROPIC, 529, "overloaded_error"),
         (OPENAIS, Dialect.OPENAI, 502, "tokens"),
         (b'{"error":"no"}', Dialect.OPENAI, 502, "api_error"),
     ],

@@ -397,6 +397,22 @@ def test_an_error_that_comes_with_200_has_failed_on_either_lane(
 
 @each_lane
 @each_way
+@each_protocol
+def test_a_key_of_ours_that_is_refused_with_200_is_none_of_the_clients(
+    client: httpx.Client, path: str, model: str, lane: dict[str, str], stream: bool
+) -> None:
+    error = '{"message": "bad key", "code": 401}'
+    text = f'hello @@body={{"error": {error}}}@@'
+    body = said(text, path=path, model=model, stream=stream)
+    answer = ask(client, path, json=body, headers=KEY | lane)
+    assert answer.status != 401
+    if not stream:
+        assert_failure(answer, Failure(DIALECTS[path], SOME))
+        assert (answer.status, answer.headers["x-should-retry"]) == (502, "false")
+
+
+@each_lane
+@each_way
 def test_an_error_in_place_of_a_message_has_failed_in_whatever_shape(
     client: httpx.Client, lane: dict[str, str], stream: bool
 ) -> None:
