@@ -194,12 +194,12 @@ class App:
             return plan_as_it_is(exchange, table, raw)
         passage = self._passage(exchange, table, raw, report)
         _describe(passage.request, table, report)
-        decision = await self._through_hooks(passage, table, report)
+        decision = await self._through_hooks(exchange, passage, table, report)
         report.cost_as_asked = cost_as_asked(table, decision, passage.request)
         report.model_of = table.models.model_of
         asked = passage.request
         report.estimate = estimate_for(asked, self.counter) or shortfall_for(asked)
-        exchange.extra += header_pairs(_told(decision) + _plain_pairs(passage.headers))
+        exchange.extra += header_pairs(_plain_pairs(passage.headers))
         scope = table.settings.moderation.scope
         await self._moderate(table, report, lambda: asked_in(passage, scope, exchange.query))
         return plan_route(
@@ -249,11 +249,16 @@ class App:
             body, headers=exchange.headers, path=exchange.path, counter=self.counter, raw=raw
         )
 
-    async def _through_hooks(self, passage: Passage, table: Table, report: Report) -> Decision:
+    async def _through_hooks(
+        self, exchange: Exchange, passage: Passage, table: Table, report: Report
+    ) -> Decision:
+        """A request that a hook or a budget refuses has a route, too, if it came so far."""
         try:
             report.decision = await table.hooks.run(passage)
         finally:
             report.facts = passage.facts
+            if report.decision is not None:
+                exchange.extra += header_pairs(_told(report.decision))
         return report.decision
 
     async def _moderate(self, table: Table, report: Report, asked: Callable[[], Asked]) -> None:

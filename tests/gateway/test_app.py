@@ -387,6 +387,7 @@ async def test_a_hook_may_refuse_a_request(tmp_path, worker, code, status):
     assert (answer.status, worker.requests) == (status, [])
     assert answer.json()["error"]["message"] == "no work on a Sunday"
     assert house.finished()["status"] == status
+    assert answer.header("x-ccproxy-label") == house.finished()["label"] == "claude-haiku-4-5"
     assert "Sunday" not in house.told()
 
 
