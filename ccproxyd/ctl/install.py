@@ -61,7 +61,7 @@ def _refuse_without_manager(args: Namespace, site: Site) -> None:
     if not site.has_manager and (args.enable or args.linger or site.scope == "system"):
         raise FailedError(
             "cannot install the service: systemd does not run here; without it: "
-            "ccproxyctl start --detach"
+            "ccproxyctl install, then ccproxyctl start --detach"
         )
 
 

@@ -296,7 +296,8 @@ def test_without_systemd_there_is_the_config_and_a_way_to_run_it(
 def test_without_systemd_nothing_can_be_enabled(
     run: Install, machine: Machine, option: str
 ) -> None:
-    with pytest.raises(FailedError, match="systemd does not run here; without it: ccproxyctl"):
+    way = "ccproxyctl install, then ccproxyctl start --detach"
+    with pytest.raises(FailedError, match=f"systemd does not run here; without it: {way}"):
         run(option, user_id=0 if option == "--system" else os.getuid())
     assert not (machine.home / ".ccproxy").exists()
     assert not (machine.root / "etc").exists()
