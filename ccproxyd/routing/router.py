@@ -436,8 +436,13 @@ def _short(name: str) -> str:
 
 def _no_route(request: Request) -> str:
     asked = _short(request.model) if request.model else "no model"
-    if not request.is_conversation:
+    if not request.is_conversation and request.model:
         return f"cannot route: {asked} was asked for, which model_list in config.yaml does not have"
+    if not request.is_conversation:
+        return (
+            "cannot route: no model was asked for, and model_list in config.yaml has none that is "
+            f"known to be for {kind_of(request.call_type).name}; name the model in the request"
+        )
     return (
         f"cannot route: no rule matched, {asked} was asked for, and there is no model_name "
         f"'{DEFAULT_LABEL}' in config.yaml; add one, and run 'ccproxyctl reload'"

@@ -417,7 +417,8 @@ def test_where_no_model_is_asked_for_it_is_the_first_of_its_kind(model: str | No
     decision = router.decide(Request(body, path="/v1/moderations"))
     assert (decision.label, decision.rule, decision.kept) == ("judge", "default", False)
     assert "the first for moderations" in decision.reason
-    with pytest.raises(NoRouteError, match="no model was asked for"):
+    lacking = "has none that is known to be for embeddings; name the model"
+    with pytest.raises(NoRouteError, match=lacking):
         router.decide(Request({"input": "x"}, path="/v1/embeddings"))
 
 
