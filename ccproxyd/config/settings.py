@@ -392,3 +392,5 @@ def _warnings(settings: Settings, ours: Fields) -> Iterator[str]:
     if settings.logging.enable_moderation and not settings.moderation.enabled:
         section = ours.section("logging").where("enable_moderation")
         yield f"{section}: has no effect while ccproxy.moderation.enabled is false"
+    if settings.moderation.judges and not ours.section("moderation").has("enabled"):
+        yield f"{ours.where('moderation')}: is off, and refuses nothing, until enabled is true"

@@ -62,6 +62,16 @@ def test_a_pattern_that_does_not_compile_is_told_by_its_place_and_not_quoted() -
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("judges", [{"deny": ["x"]}, {"check": "my_checks.guard"}])
+def test_what_would_judge_and_is_not_switched_on_is_warned_of(judges: dict[str, object]) -> None:
+    [warning] = Settings.parse({"ccproxy": {"moderation": judges}}).warnings
+    assert warning == "ccproxy.yaml: ccproxy.moderation: is off, and refuses nothing, until " + (
+        "enabled is true"
+    )
+    off_on_purpose = {"enabled": False, **judges}
+    assert Settings.parse({"ccproxy": {"moderation": off_on_purpose}}).warnings == ()
+
+
 def test_the_old_switch_alone_has_no_effect_and_says_so() -> None:
     switch = {"logging": {"enable_moderation": True}}
     [warning] = Settings.parse({"ccproxy": switch}).warnings
