@@ -4,8 +4,9 @@
     one of launchd, and what `start --detach` has started      in a file of its own
     one in the foreground     on the terminal that it was started on, where nobody else reads it
 
-A record is one line of JSON. On a terminal it becomes a line for a person; elsewhere, and with
-`--json`, it stays as it is, for jq(1) and its like.
+A record is one line of JSON. On a terminal it becomes a line for a person; elsewhere it stays as it
+is. Between the records a journal has words of systemd's own, such as that it has started the
+service: with `--json` they are left out, for jq(1) and its like.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ _COLOURS: Final = {"warning": "33", "error": "31", "critical": "31"}
 def logs(args: Namespace) -> int:
     manager = manager_in_charge(args)
     lines = manager.logs(args.lines, follow=args.follow) if manager else _of_file(args)
+    if args.json:
+        lines = (line for line in lines if _record(line))
     count = print_lines(lines, readable=is_terminal(sys.stdout) and not args.json)
     if not count and manager and args.lines:
         _say_why_nothing(manager)

@@ -189,6 +189,15 @@ def test_on_a_terminal_records_are_readable_and_complaints_stand_out(
     assert "cannot bind" in second
 
 
+def test_with_json_what_is_no_record_is_left_out(
+    systemd: FakePrograms, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = record()
+    systemd.says(f"Started ccproxyd.service.\n{line}\n[1, 2]\n", "journalctl")
+    assert main(["logs", "--json"]) == 0
+    assert capsys.readouterr().out == line + "\n"
+
+
 @pytest.mark.usefixtures("terminal")
 def test_json_is_the_record_as_it_is(
     systemd: FakePrograms, capsys: pytest.CaptureFixture[str]
