@@ -167,6 +167,7 @@ def test_the_example_of_a_rule_of_ones_own_works(ccproxy_yaml: Page) -> None:
     rule = names["LongAnswerRule"](max_tokens=32000)
     assert rule.evaluate(Request({"max_tokens": 64000}), None)
     assert not rule.evaluate(Request({}), None)
+    assert not rule.evaluate(Request({"max_tokens": None}), None)
     assert rule.detail(Request({"max_tokens": 5})) == "max_tokens 5"
 
 
@@ -177,6 +178,7 @@ def test_the_example_of_a_hook_of_ones_own_works(ccproxy_yaml: Page) -> None:
     data = {"messages": ["hi"], "model": "think", "metadata": {"ccproxy_model_name": "think"}}
     names["careful"](data, {}, lowest=0)
     assert (data["temperature"], data["model"]) == (0, "default")
+    names["careful"]({"input": "an embedding", "metadata": {}}, {})
     with pytest.raises(ProxyError) as refused:
         names["careful"]({"messages": ["drop table x"], "metadata": {}}, {})
     assert refused.value.code == 403
