@@ -6,6 +6,9 @@ and what the config says of it changes nothing until somebody changes the unit.
 Hosts are compared as far as that goes without a resolver. `localhost` is either loopback address;
 `0.0.0.0` and `::`, which is what a unit's bare port number means, are every address; any other name
 is taken to be right. Port 0 is any port.
+
+A daemon may be started in a shell that was made a client of it, by `eval "$(ccproxyctl env)"`. The
+addresses and keys that it finds there are its own: taken for a provider's, it would ask itself.
 """
 
 from __future__ import annotations
@@ -14,10 +17,18 @@ import ipaddress
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
+from urllib.parse import urlsplit
 
 Address = tuple[str, int]
 
 SOCKET_UNIT: Final = "ccproxyd.socket"
+
+_OF_CLIENTS: Final = {
+    "ANTHROPIC_BASE_URL": "ANTHROPIC_AUTH_TOKEN",
+    "OPENAI_BASE_URL": "OPENAI_API_KEY",
+    "OPENAI_API_BASE": "OPENAI_API_KEY",
+}
+"""The variables by which a client finds a server, and the one with its key for it."""
 
 
 def agree(asked: Address, bound: Address) -> bool:
@@ -44,6 +55,37 @@ def _parsed(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         found = ipaddress.ip_address(host)
         return getattr(found, "ipv4_mapped", None) or found
     return None
+
+
+def of_its_clients(environ: Mapping[str, str], listens: Address) -> tuple[str, ...]:
+    """The variables that lead to a daemon which listens there, and that have its key.
+
+    >>> shell = {"OPENAI_BASE_URL": "http://127.0.0.1:4000/v1", "OPENAI_API_KEY": "sk-ccproxy-1"}
+    >>> of_its_clients(shell, ("127.0.0.1", 4000))
+    ('OPENAI_API_KEY', 'OPENAI_BASE_URL')
+    """
+    found = [pair for pair in _OF_CLIENTS.items() if _leads_to(environ.get(pair[0], ""), listens)]
+    return tuple(sorted({name for pair in found for name in pair if name in environ}))
+
+
+def _leads_to(url: str, listens: Address) -> bool:
+    with suppress(ValueError):
+        parts = urlsplit(url)
+        return parts.port == listens[1] and _is_host(parts.hostname or "", listens[0].lower())
+    return False
+
+
+def _is_host(named: str, host: str) -> bool:
+    listens = _parsed(host)
+    is_near = host == "localhost" or (
+        listens is not None and (listens.is_loopback or listens.is_unspecified)
+    )
+    return named == host or (is_near and (named == "localhost" or _is_loopback(named)))
+
+
+def _is_loopback(named: str) -> bool:
+    found = _parsed(named)
+    return found is not None and found.is_loopback
 
 
 def shown(address: Address) -> str:

@@ -28,6 +28,7 @@ from ccproxyd import __version__
 from ccproxyd.config.environment import by_reference
 from ccproxyd.config.load import Loaded, load
 from ccproxyd.config.samples import samples_directory
+from ccproxyd.daemon.address import Address, of_its_clients
 from ccproxyd.daemon.house import House, Owned
 from ccproxyd.daemon.instance import bind_listener, client_keys, take_lock
 from ccproxyd.daemon.phases import Daemon
@@ -127,7 +128,7 @@ def _logged(arguments: argparse.Namespace) -> int:
 def _run(arguments: argparse.Namespace, log: Logger) -> int:
     directories = _directories(arguments)
     premises = Premises(arguments, directories, log, Notifier(), demo=_demo(arguments))
-    first = _first_config(arguments, directories.config)
+    first = _first_config(arguments, directories.config, log)
     for directory in (directories.runtime, directories.state):
         make_private(directory)
     lock = take_lock(directories.lock)
@@ -138,13 +139,29 @@ def _run(arguments: argparse.Namespace, log: Logger) -> int:
         os.close(lock)
 
 
-def _first_config(arguments: argparse.Namespace, directory: Path) -> Loaded | ConfigError:
+def _first_config(
+    arguments: argparse.Namespace, directory: Path, log: Logger
+) -> Loaded | ConfigError:
     try:
+        loaded = load(directory, os.environ)
+        own = of_its_clients(os.environ, _address(arguments, loaded))
+        if not own:
+            return loaded
+        log("info", "what the environment has for clients of this daemon is left out", names=own)
+        for name in own:
+            del os.environ[name]
         return load(directory, os.environ)
     except ConfigError as error:
         if not arguments.wait_for_config:
             raise
         return error
+
+
+def _address(arguments: argparse.Namespace, loaded: Loaded) -> Address:
+    """Where to listen."""
+    settings = loaded.settings
+    port = settings.port if arguments.port is None else arguments.port
+    return arguments.host or settings.host, port
 
 
 def _directories(arguments: argparse.Namespace) -> Directories:
@@ -210,9 +227,8 @@ class Premises:
         return House(self._owned(loaded), loaded, log, self.notifier)
 
     def _owned(self, loaded: Loaded) -> Owned:
-        arguments, settings = self.arguments, loaded.settings
-        host = arguments.host or settings.host
-        port = settings.port if arguments.port is None else arguments.port
+        arguments = self.arguments
+        host, port = _address(arguments, loaded)
         environ = {**os.environ, **loaded.environ}
         keys = client_keys(self.directories, environ, loaded.litellm.master_key)
         return Owned(

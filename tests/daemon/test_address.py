@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ccproxyd.daemon.address import agree, hosts_agree, how_to_move, shown
+from ccproxyd.daemon.address import agree, hosts_agree, how_to_move, of_its_clients, shown
 
 ANYWHERE = "0.0.0.0"  # noqa: S104
 
@@ -53,3 +53,46 @@ def test_the_systems_unit_is_changed_for_the_system() -> None:
     assert "--user" not in told
     assert "`systemctl edit ccproxyd.socket`" in told
     assert "`ccproxyctl install --system`" in told
+
+
+SHELL = {
+    "ANTHROPIC_BASE_URL": "http://127.0.0.1:4000",
+    "ANTHROPIC_AUTH_TOKEN": "sk-ccproxy-1",
+    "ANTHROPIC_API_KEY": "sk-ant-1",
+    "OPENAI_BASE_URL": "http://127.0.0.1:4000/v1",
+    "OPENAI_API_BASE": "http://127.0.0.1:4000/v1",
+    "OPENAI_API_KEY": "sk-ccproxy-1",
+    "PATH": "/bin",
+}
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "LocalHost", ANYWHERE, "::"])
+def test_what_a_clients_shell_has_of_the_daemon_is_the_daemons_own(host: str) -> None:
+    assert of_its_clients(SHELL, (host, 4000)) == (
+        "ANTHROPIC_AUTH_TOKEN",
+        "ANTHROPIC_BASE_URL",
+        "OPENAI_API_BASE",
+        "OPENAI_API_KEY",
+        "OPENAI_BASE_URL",
+    )
+
+
+@pytest.mark.parametrize("listens", [("127.0.0.1", 4001), ("192.0.2.1", 4000), ("a-name", 4000)])
+def test_the_address_of_another_server_is_a_providers(listens: tuple[str, int]) -> None:
+    assert of_its_clients(SHELL, listens) == ()
+
+
+@pytest.mark.parametrize(
+    "url", ["", "http://", "http://127.0.0.1", "http://127.0.0.1:x", "http://[", "4000"]
+)
+def test_what_is_no_address_of_a_port_is_left_alone(url: str) -> None:
+    assert of_its_clients({"ANTHROPIC_BASE_URL": url}, ("127.0.0.1", 4000)) == ()
+
+
+def test_the_key_goes_with_its_address_alone() -> None:
+    anthropic = {**SHELL, "OPENAI_BASE_URL": "http://lan:1/v1", "OPENAI_API_BASE": ""}
+    found = of_its_clients(anthropic, ("127.0.0.1", 4000))
+    assert found == ("ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL")
+    assert of_its_clients({"OPENAI_BASE_URL": "http://a-name:4000/v1"}, ("a-name", 4000)) == (
+        "OPENAI_BASE_URL",
+    )

@@ -96,6 +96,24 @@ def test_a_host_is_told_where_its_port_is_taken(
         assert f"cannot listen on 127.0.0.1:{os.environ['A_PORT']}" in capfd.readouterr().err
 
 
+def test_started_in_a_clients_shell_it_does_not_take_itself_for_a_provider(
+    home: Street, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_AUTH_TOKEN", "sk-ccproxy-of-clients")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:1/v1")
+    with socket.create_server(("127.0.0.1", 0)) as given:
+        port = given.getsockname()[1]
+        descriptor = os.dup(given.fileno())
+        monkeypatch.setattr(module, "passed_descriptors", lambda *_: {"http": descriptor})
+        monkeypatch.setenv("ANTHROPIC_BASE_URL", f"http://127.0.0.1:{port}")
+        assert run("--port", str(port)) == 0
+    assert not {"ANTHROPIC_BASE_URL", "ANTHROPIC_AUTH_TOKEN"} & os.environ.keys()
+    assert os.environ["OPENAI_BASE_URL"] == "http://127.0.0.1:1/v1"
+    told = capfd.readouterr().err
+    assert "ANTHROPIC_BASE_URL" in told
+    assert "sk-ccproxy-of-clients" not in told
+
+
 def test_a_config_directory_may_be_an_argument(
     home: Street, monkeypatch: pytest.MonkeyPatch
 ) -> None:
