@@ -105,7 +105,8 @@ def _cannot_bind(host: str, port: int, error: OSError) -> CcproxydError:
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     if error.errno == errno.EADDRINUSE:
         return AddressInUseError(
-            f"cannot listen on {where}: {_owner_of(port)}; stop it, or choose another ccproxy.port"
+            f"cannot listen on {where}: {_owner_of(port)}; stop it, or choose another port: "
+            "ccproxy.port, or ccproxyd --port"
         )
     return CcproxydError(f"cannot listen on {where}: {error.strerror}")
 

@@ -94,7 +94,7 @@ def test_a_busy_port_names_its_owner() -> None:
     name = psutil.Process().name()
     assert str(caught.value) == (
         f"cannot listen on 127.0.0.1:{port}: {name} (pid {os.getpid()}) has the port;"
-        " stop it, or choose another ccproxy.port"
+        " stop it, or choose another port: ccproxy.port, or ccproxyd --port"
     )
 
 
