@@ -192,7 +192,8 @@ def _check_address(house: House, loaded: Loaded) -> None:
 
 
 def _immovable(owned: Owned, name: str, old: str | int, new: str | int) -> ConfigError:
-    how = how_to_move(owned.address, os.environ) if owned.passed else "restart the service"
+    anew = "run ccproxyctl stop, and start it again"
+    how = how_to_move(owned.address, os.environ) if owned.passed else anew
     reason = f"cannot change from {old!r} to {new!r} while running; {how}"
     return ConfigError(f"ccproxy.yaml: ccproxy.{name}", reason)
 

@@ -144,7 +144,11 @@ async def unharmed(house: House, street: Street) -> None:
         ({"prot": 4000}, "ccproxy.yaml: ccproxy.prot", "did you mean 'port'"),
         ({"port": "x"}, "ccproxy.yaml: ccproxy.port", "must be"),
         ({"port": 4001}, "ccproxy.yaml: ccproxy.port", "cannot change from 0 to 4001"),
-        ({"host": "::1"}, "ccproxy.yaml: ccproxy.host", "cannot change from '127.0.0.1'"),
+        (
+            {"host": "::1"},
+            "ccproxy.yaml: ccproxy.host",
+            "cannot change from '127.0.0.1' to '::1' while running; run ccproxyctl stop, and",
+        ),
     ],
 )
 async def test_a_wrong_field_is_named_and_nothing_changes(
