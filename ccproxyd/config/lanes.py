@@ -66,6 +66,8 @@ _PARAMS: Final = frozenset(
 _ANTHROPIC_BASES: Final = ("ANTHROPIC_API_BASE", "ANTHROPIC_BASE_URL")
 _OPENAI_BASES: Final = ("OPENAI_BASE_URL", "OPENAI_API_BASE")
 _OPENAI: Final = "https://api.openai.com/v1"
+_RESPONSES: Final = "responses/"
+"""Before a model's name: it is to be asked by that API of OpenAI's, also for a chat."""
 _OPENAIS_OWN: Final = (
     ".api.openai.com",
     ".openai.azure.com",
@@ -343,6 +345,8 @@ def _anthropic(deployment: Deployment, environ: Environ) -> tuple[str, str, str 
 def _openai(deployment: Deployment, environ: Environ) -> tuple[str, str, str | None]:
     provider, params = provider_of(deployment), deployment.params
     base = deployment.api_base
+    if bare_model(deployment.model).startswith(_RESPONSES):
+        raise _NeedsLiteLLMError(f"LiteLLM asks for responses of {deployment.model}")
     if provider == "openai":
         base = openai_base(base, environ)
     if not base:

@@ -63,6 +63,7 @@ _CALLBACK_LISTS: Final = (
 )
 PARTIAL: Final = "combined_usage_object"
 """Where LiteLLM keeps the usage of a stream that broke."""
+_WITHOUT_USAGE: Final = frozenset({CallTypes.acompletion, CallTypes.atext_completion})
 _WARMED: Final = "/v1/messages"
 _LOGGERS: Final = ("verbose_logger", "verbose_proxy_logger", "verbose_router_logger")
 
@@ -145,7 +146,7 @@ class Event:
     output_tokens: int
     cache_read_tokens: int
     is_untold: bool = False
-    """It was a stream of a text completion that told no usage: see `counted_cost`."""
+    """It was a stream of text that told no usage: see `counted_cost`."""
 
 
 def event_of(kwargs: Mapping[str, Any]) -> Event:
@@ -164,7 +165,7 @@ def partial_event_of(kwargs: Mapping[str, Any]) -> Event:
 def _event(kwargs: Mapping[str, Any], *, has_tokens: bool) -> Event:
     payload = kwargs.get("standard_logging_object") or {}
     inputs, outputs = payload.get("prompt_tokens") or 0, payload.get("completion_tokens") or 0
-    is_text = bool(kwargs.get("call_type") == CallTypes.atext_completion)
+    is_text = kwargs.get("call_type") in _WITHOUT_USAGE
     cached = _cached_tokens(payload)
     event = Event(
         metadata=_metadata_in(kwargs),
@@ -215,8 +216,9 @@ def _has_price(model: Any) -> bool:
 def counted_cost(kwargs: Mapping[str, Any], response: Any) -> float | None:
     """What a stream cost by LiteLLM's own count of it, None where there is nothing to count by.
 
-    A stream of text completions tells no usage unless it is asked to, and LiteLLM, which asks in
-    every chat, does not ask here: it takes the missing figures for zeros, and makes 0 its price.
+    A stream of OpenAI's tells no usage unless it is asked to. LiteLLM asks in most chats, but not
+    where one has fallen back from a provider of another kind, and never in a text completion: it
+    takes the missing figures for zeros, and makes 0 its price.
     """
     payload, model = kwargs.get("standard_logging_object") or {}, kwargs.get("model")
     own = payload.get("model_id")

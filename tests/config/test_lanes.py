@@ -245,6 +245,10 @@ def test_what_only_litellm_does_sends_every_label_to_it(sections: Any, reason: s
     [
         ({"model": "gemini/x", "api_key": "k"}, "LiteLLM translates for gemini"),
         ({"model": "gpt-5", "api_key": "k"}, "LiteLLM translates for gpt-5"),
+        (
+            {"model": "openai/responses/gpt-5", "api_key": "k"},
+            "LiteLLM asks for responses of openai/responses/gpt-5",
+        ),
         ({**SONNET, "rpm": 5}, "config.yaml: model_list[0].litellm_params.rpm"),
         (
             {**SONNET, "mock_response": "x"},

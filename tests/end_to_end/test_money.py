@@ -7,7 +7,13 @@ import httpx
 import pytest
 import yaml
 
-from tests.support.daemon import Daemon, Setup, running_daemon, without_litellm
+from tests.support.daemon import (
+    Daemon,
+    Setup,
+    anthropic_model,
+    running_daemon,
+    without_litellm,
+)
 from tests.support.provider import RunningProvider, running_provider
 
 CHAT = "/v1/chat/completions"
@@ -25,6 +31,7 @@ def models(url: str) -> list[dict[str, Any]]:
         openai_model("spare", url, "gpt-4o-mini"),
         openai_model("broken", url, "gpt-5"),
         openai_model("ailing", url, "gpt-5-mini"),
+        anthropic_model("translated", url, model="anthropic/claude-opus-4-8"),
     ]
 
 
@@ -49,7 +56,7 @@ def direct(provider: RunningProvider) -> Iterator[Daemon]:
 def through_litellm(provider: RunningProvider) -> Iterator[Daemon]:
     """Nothing goes past LiteLLM, which tells the prices."""
     budgets = {"per_label": {"chat": LITTLE}, "on_exceeded": "reject"}
-    fallbacks = {"broken": "spare", "ailing": ["chat", "spare"]}
+    fallbacks = {"broken": "spare", "ailing": ["chat", "spare"], "translated": "spare"}
     with on_either_lane(provider, budgets=budgets, fallbacks=fallbacks) as daemon:
         yield daemon
 
@@ -138,6 +145,15 @@ def test_a_fallback_is_paid_by_the_label_that_answered(through_litellm: Daemon) 
         1,
         0,
     )
+
+
+def test_so_is_one_to_a_provider_that_nobody_has_asked_for_its_usage(
+    through_litellm: Daemon,
+) -> None:
+    """LiteLLM decides by the first label whether to ask, and would make 0 of the price."""
+    answer = streamed(through_litellm, "translated", "hello @@status=500;for=claude-opus-4-8@@")
+    assert (answer.status_code, answer.headers["x-ccproxy-fallback"]) == (200, "spare")
+    assert price_of(through_litellm, answer)["cost_usd"] > 0
 
 
 def test_litellms_own_prices_use_a_budget_up_as_well(through_litellm: Daemon) -> None:
