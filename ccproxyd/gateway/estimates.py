@@ -10,7 +10,7 @@ usage wins, unless it is all zeros.
 Who does tell it, does so at the end: Anthropic's streams begin with the input and a first token or
 two of the output, and OpenAI's with nothing. Of one that its client leaves, or that is cut, the
 provider wants its money all the same, so what came after its last figures is added to them, by
-length: nearly every stream ends as it should, and is not to pay for a tokenizer.
+length: nearly every stream ends as it should, and is to pay neither for a tokenizer nor a parser.
 
 A text is counted by four bytes a token where the tokenizer's files are missing, while they are read
 for the first time, and where a frame is so long that counting it would hold up other requests.
@@ -37,10 +37,15 @@ IN_THREAD: Final = 20_000
 
 _BYTES_PER_TOKEN: Final = 4
 _SILENT: Final = frozenset({"acompletion", "atext_completion"})
-_ANTHROPICS: Final = ("text", "thinking", "partial_json")
-_RESPONSES: Final = re.compile(r"response\.(?!audio\.delta).+\.delta")
-"""The events of OpenAI's responses that add to an answer: text, reasoning, a call's arguments; of
-sound the bytes are no tokens."""
+_ADDED: Final = re.compile(
+    rb'"(?:text|thinking|partial_json|content|reasoning(?:_content)?|refusal|arguments|delta)"'
+    rb': ?"([^"\\]*(?:\\.[^"\\]*)*)"'
+)
+"""What a frame adds to an answer, under the names that the APIs have for it; a signature of
+Anthropic's is none of it."""
+_REPEATS: Final = re.compile(rb'data: ?\{"type": ?"response\.(?:audio\.|(?![a-z_.]+\.delta"))')
+"""The events of OpenAI's responses that say again what their deltas have said, and of sound."""
+_MENTION: Final = b'_tokens"'
 _TELLING: Final = _SILENT | {"anthropic_messages", "aresponses"}
 _ASKED: Final = ("system", "instructions")
 
@@ -123,9 +128,12 @@ class Shortfall:
     def read(self, lines: Iterable[bytes]) -> None:
         """Add up what these lines of the stream say."""
         for line in lines:
-            if line.startswith(b"data:"):
-                frame = _frame(line)
-                self._bytes = 0 if _tells_output(frame) else self._bytes + _length_added(frame)
+            if not line.startswith(b"data:"):
+                continue
+            if _MENTION in line and _tells_output(_frame(line)):
+                self._bytes = 0
+            elif not _REPEATS.match(line):
+                self._bytes += sum(map(len, _ADDED.findall(line)))
 
     async def settled(self) -> None:
         """Nothing is counted beside the stream."""
@@ -151,30 +159,14 @@ def _frame(line: bytes) -> Mapping[str, Any]:
 
 def _choices(line: bytes) -> list[Mapping[str, Any]]:
     """What a line of a stream has of each answer that was asked for."""
-    return _choices_of(_frame(line))
-
-
-def _choices_of(frame: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    choices = frame.get("choices")
+    choices = _frame(line).get("choices")
     return list(map(_section, choices)) if isinstance(choices, list) else []
 
 
-def _length_added(frame: Mapping[str, Any]) -> int:
-    """In bytes, of the texts that a frame adds; a signature of Anthropic's is no output."""
-    delta = frame.get("delta")
-    if isinstance(delta, str):
-        said = [delta] if _RESPONSES.fullmatch(str(frame.get("type"))) else []
-    elif isinstance(delta, dict):
-        said = [delta[name] for name in _ANTHROPICS if isinstance(delta.get(name), str)]
-    else:
-        said = list(chain.from_iterable(map(_said, _choices_of(frame))))
-    return sum(len(text.encode("utf-8", "replace")) for text in said)
-
-
 def _tells_output(frame: Mapping[str, Any]) -> bool:
-    """Whether a frame has what all output was up to it."""
+    """Whether a frame has what all output was up to it; zeros are what servers say for nothing."""
     usage = _section(frame.get("usage")) or _section(_section(frame.get("response")).get("usage"))
-    return "output_tokens" in usage or "completion_tokens" in usage
+    return bool(usage.get("output_tokens") or usage.get("completion_tokens"))
 
 
 def _said(choice: Mapping[str, Any]) -> Iterator[str]:

@@ -30,18 +30,20 @@ __all__ = ["NO_USAGE", "StreamUsage", "Usage", "usage_of_json"]
 NO_USAGE: Final = Usage()
 
 _MENTION: Final = b'"usage"'
-_FAILURE: Final = re.compile(
-    rb"event: ?(?:error|response\.failed)\b"
-    rb'|data: ?\{(?:"error": ?(?!null)|"type": ?"(?:error|response\.failed)")'
-)
-"""How the frame of a failure begins: Anthropic's, that of OpenAI's responses, that of its chat,
-which has no names, and the first two where a server leaves the names out. Some servers have an
-`"error": null` in each frame."""
 _END: Final = re.compile(
-    rb"event: ?(?:message_stop|response\.(?:completed|incomplete))\b|data: ?(?:\[DONE\]"
-    rb'|\{"type": ?"(?:message_stop|response\.(?:completed|incomplete))")'
+    rb"""
+    event:\ ?(?: (?P<a_failure> error | response\.failed )
+              | message_stop | response\.(?:completed|incomplete) )\b
+    | data:\ ?(?: \[DONE\]
+              | \{"error":\ ?(?!null)(?P<an_error>)
+              | \{"type":\ ?"(?: (?P<a_nameless_failure> error | response\.failed )
+                               | message_stop | response\.(?:completed|incomplete) )" )
+    """,
+    re.VERBOSE,
 )
-"""How the last frame begins otherwise; a client that leaves after it has everything."""
+"""How the last frame begins; a client that leaves after it has everything. A group is in what says
+that the answer has failed: Anthropic's event, that of OpenAI's responses, or its chat's, which has
+no name, as no event has at some servers. Others have an `"error": null` in each frame."""
 _DONE: Final = (b"data: [DONE]", b"data:[DONE]")
 _BLANK: Final = (b"", b"\r")
 _NAMES_A_REASON: Final = b'"finish_reason"'
@@ -117,22 +119,26 @@ class StreamUsage:
         *lines, rest = (self._rest + piece).split(b"\n")
         self._rest = rest if len(rest) <= _MAX_FRAME_BYTES else b""
         for line in lines:
-            if line.startswith(b"data:") and _MENTION in line:
-                self._figures.update(_figures_in(line[5:]))
-            if self._is_last and line in _BLANK:
-                self._has_ended = True
-            elif _FAILURE.match(line):
-                self._is_last = self.has_failed = True
-            elif _END.match(line):
-                self._is_last = True
-            elif not self._gives_reason and _gives_reason(line):
-                self._gives_reason = True
+            if line in _BLANK:
+                self._has_ended = self._has_ended or self._is_last
+            else:
+                self._read(line)
         if self._on_lines is not None:
             self._on_lines(lines)
 
+    def _read(self, line: bytes) -> None:
+        is_data = line.startswith(b"data:")
+        if is_data and _MENTION in line:
+            self._figures.update(_figures_in(line[5:]))
+        if end := _END.match(line):
+            self._is_last = True
+            self.has_failed = self.has_failed or end.lastgroup is not None
+        elif is_data and not self._gives_reason:
+            self._gives_reason = _gives_reason(line)
+
 
 def _says_the_end(line: bytes) -> bool:
-    return bool(_END.match(line) or _FAILURE.match(line)) or _gives_reason(line)
+    return _END.match(line) is not None or _gives_reason(line)
 
 
 def _gives_reason(line: bytes) -> bool:

@@ -260,11 +260,21 @@ async def test_so_does_a_response_whatever_it_says(kind):
     assert await used(shortfall("/v1/responses", **body), said) == Usage(10, 2)
 
 
+async def test_a_text_ends_at_its_own_quotation_mark():
+    found = await used(shortfall(), piece(text='say "no"', thinking="\\"), told=BEGUN)
+    assert found.output_tokens == 1 + (len(r"say \"no\"") + len(r"\\")) // 4
+
+
+async def test_zeros_tell_nothing():
+    zeros = event("message_delta", usage={"input_tokens": 0, "output_tokens": 0})
+    assert await used(shortfall(), piece(text="x" * 8), zeros, told=BEGUN) == Usage(7, 3)
+
+
 @pytest.mark.parametrize(
     "line",
     [
         event("response.output_text.done", text="x" * 40),
-        event("transcript.text.delta", delta="x" * 40),
+        event("response.content_part.done", part={"text": "x" * 40}),
         event("response.audio.delta", delta="x" * 40),
         piece(type="text_delta", text=["x" * 40]),
     ],
