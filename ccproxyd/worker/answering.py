@@ -71,11 +71,11 @@ class Answering:
                 message["more_body"] = True
             await self._send(message)
 
-    async def fail(self) -> bool:
-        """Answer for a LiteLLM that has raised, and say whether that is still possible."""
+    async def fail(self, error: Exception) -> bool:
+        """Answer for a LiteLLM that has raised this, and say whether that is still possible."""
         if self._sent:
             return False
-        await self._tell(self._slot.failure or failures.of_litellm(500, (), b""))
+        await self._tell(self._slot.failure or failures.unforeseen(error))
         return True
 
     async def _start(self, message: Message) -> None:

@@ -310,6 +310,16 @@ def ours(error: ProxyError, headers: Headers = ()) -> Failure:
     return Failure(error.code, (_JSON, *headers), body, OURS)
 
 
+def unforeseen(error: Exception) -> Failure:
+    """What LiteLLM has raised past its own answers for failures.
+
+    A sentence of its own, such as which variable of the environment is lacking, it raises as an
+    `Exception` of no kind; of any other its client has no use.
+    """
+    said = next((str(one) for one in _chain(error) if type(one) is Exception), "")
+    return of_litellm(500, (), orjson.dumps({"error": said}) if said else b"")
+
+
 def is_no_success(body: bytes) -> bool:
     """Whether what LiteLLM answers with 200 says that it has failed, or nothing at all.
 

@@ -61,8 +61,8 @@ class Intake:
             send = Answering(send, slot, routed=found is not None)
         try:
             await self._call(self._cleared(scope), receive, send)
-        except Exception:
-            if not isinstance(send, Answering) or not await send.fail():
+        except Exception as error:
+            if not isinstance(send, Answering) or not await send.fail(error):
                 raise
             _log.exception("LiteLLM has not answered a request")
         finally:

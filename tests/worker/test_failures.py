@@ -520,3 +520,23 @@ def test_a_response_that_failed_keeps_its_code():
     frame = b"event: response.failed\ndata: " + orjson.dumps({"response": failed}) + b"\n\n"
     error = {"code": "server_error", "message": "the answer stopped coming"}
     assert orjson.loads(cleared(frame, Slot())[29:])["response"]["error"] == error
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (Exception("Required 'A_KEY' in environment"), "Required 'A_KEY' in environment"),
+        (KeyError("private"), "LiteLLM failed with 500"),
+        (Exception(""), "LiteLLM failed with 500"),
+    ],
+)
+def test_what_litellm_raises_in_a_sentence_of_its_own_is_told(error, told):
+    try:
+        try:
+            raise error
+        except Exception:
+            raise ModuleNotFoundError("prisma")  # noqa: B904 - as LiteLLM does
+    except ModuleNotFoundError as outer:
+        found = failures.unforeseen(outer)
+    assert (found.status, found.source) == (500, OURS)
+    assert said_by(found) == {"type": "Unknown", "message": told, "code": 500}

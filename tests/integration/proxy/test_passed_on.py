@@ -114,3 +114,11 @@ def test_googles_own_paths_are_reached_with_a_key_of_ours(
     asked = provider.requests[-1]
     assert asked.path == path.removeprefix("/gemini")
     assert not {"x-goog-api-key", "x-litellm-api-key", "authorization"} & set(asked.headers)
+
+
+def test_what_litellm_lacks_for_a_provider_is_said(daemon: Daemon) -> None:
+    """It answers "Internal server error" at best, and where prisma is not installed not at all."""
+    with httpx.Client(base_url=str(daemon.client.base_url), timeout=60) as client:
+        answer = ask(client, "/azure/v1/chat", json={}, headers={"x-api-key": daemon.key})
+    assert answer.status == 500
+    assert "AZURE_API_BASE" in answer.json["error"]["message"]
