@@ -5,12 +5,18 @@ the edit came within the second that bytecode caches can tell apart; so these mo
 from their source each time and cached nowhere. When something fails, the modules of the time before
 are put back, and nothing of the new ones is left.
 
+What has loaded can be taken back as well, until somebody keeps it: a config that does not come into
+force in the end, or one whose modules do not finish loading. Those go on in a thread that nobody
+can stop; when it ends, it changes nothing of what others have put in place since. A load that was
+taken back has failed, since the rest of it has met other modules. Of two loads at a time only the
+later one succeeds.
+
 A config that is in force brings its sources along. They go before what is on disk, so that a
 gateway that has to be started again gets the modules that it had, whatever their files have become.
 
 The modules that are in force stay in `sys.modules`, and can be found, for imports that a rule makes
-only when it is called. A name that is loaded from elsewhere already (an installed package) is left
-alone: taking it away would break those who hold it.
+only when it is called; while others load, such an import finds those. A name that is loaded from
+elsewhere already (an installed package) is left alone: to take it away would break who holds it.
 """
 
 from __future__ import annotations
@@ -23,6 +29,8 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import FileFinder, ModuleSpec, SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
+
+from attrs import define
 
 from ccproxyd.config.modules import is_local
 
@@ -45,6 +53,9 @@ class _FreshLoader(SourceFileLoader):
 class LocalFinder(MetaPathFinder):
     """Finds what the config directory provides, before anything that is installed."""
 
+    before: _InForce | None = None
+    """What it has replaced, as long as nobody has kept it."""
+
     def __init__(self, config_dir: Path, sources: Mapping[str, str]) -> None:
         self._config_dir = config_dir
         self._sources = sources
@@ -62,25 +73,76 @@ class LocalFinder(MetaPathFinder):
                 return self._finder(directory).find_spec(fullname)
         return None
 
+    def take_back(self) -> None:
+        """Put in its place again what it has replaced."""
+        if self.before is not None:
+            self.before.return_in_place_of(self, self._config_dir)
+
     def _finder(self, directory: str) -> FileFinder:
         loader = partial(_FreshLoader, sources=self._sources)
         return FileFinder(directory, (loader, [".py"]))  # type: ignore[arg-type]  # any callable
+
+
+class _TakenBackError(Exception):
+    """Other modules are in force than those that were loaded."""
+
+    def __init__(self) -> None:
+        super().__init__("what was loaded has been taken back meanwhile")
+
+
+@define
+class _InForce:
+    """The modules of a config directory, and who finds them."""
+
+    finders: list[LocalFinder]
+    modules: dict[str, ModuleType]
+
+    def return_in_place_of(self, finder: LocalFinder, config_dir: Path) -> None:
+        """Put them back, where this finder is installed.
+
+        Where they are back already, the import that fails now may have taken the name of one.
+        """
+        installed = _installed()
+        if finder in installed:
+            _forget(config_dir)
+            _replace(installed, self.finders)
+        if _installed() == self.finders:
+            sys.modules.update(self.modules)
 
 
 @contextmanager
 def fresh_modules(config_dir: Path, sources: Mapping[str, str] | None = None) -> Iterator[None]:
     """What is imported inside comes from these sources by path, else from the files as they are."""
     config_dir = config_dir.resolve()
-    finders = [finder for finder in sys.meta_path if isinstance(finder, LocalFinder)]
-    before = _forget(config_dir)
-    _replace(finders, [LocalFinder(config_dir, sources or {})])
+    finder = LocalFinder(config_dir, sources or {})
+    finders = _installed()
+    before = finder.before = _InForce(finders, _forget(config_dir))
+    _replace(finders, [finder])
     try:
         yield
+        if finder not in sys.meta_path:
+            raise _TakenBackError
+        for one in finders:
+            one.before = None
     except BaseException:
-        _forget(config_dir)
-        sys.modules.update(before)
-        _replace([finder for finder in sys.meta_path if isinstance(finder, LocalFinder)], finders)
+        before.return_in_place_of(finder, config_dir)
         raise
+
+
+def keep_modules() -> None:
+    """What was loaded last is in force, and what was before is let go."""
+    for finder in _installed():
+        finder.before = None
+
+
+def take_back_modules() -> None:
+    """Unless somebody has kept it, what was loaded last, or is being loaded, is not in force."""
+    for finder in _installed():
+        finder.take_back()
+
+
+def _installed() -> list[LocalFinder]:
+    return [finder for finder in sys.meta_path if isinstance(finder, LocalFinder)]
 
 
 def _replace(old: Sequence[LocalFinder], new: Sequence[LocalFinder]) -> None:
@@ -88,9 +150,12 @@ def _replace(old: Sequence[LocalFinder], new: Sequence[LocalFinder]) -> None:
 
 
 def _forget(config_dir: Path) -> dict[str, ModuleType]:
-    """Take away the modules that came from the config directory."""
-    names = [name for name, module in sys.modules.items() if _is_ours(name, module, config_dir)]
-    return {name: sys.modules.pop(name) for name in names}
+    """Take away the modules that came from the config directory; a thread may be loading more."""
+    known = list(sys.modules.items())
+    ours = {name: module for name, module in known if _is_ours(name, module, config_dir)}
+    for name in ours:
+        sys.modules.pop(name, None)
+    return ours
 
 
 def _is_ours(name: str, module: ModuleType, config_dir: Path) -> bool:

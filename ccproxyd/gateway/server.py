@@ -33,9 +33,10 @@ import uvloop
 from attrs import define, field
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from ccproxyd.config.fresh import keep_modules, take_back_modules
 from ccproxyd.errors import ConfigError, ProxyError, ValidationError
 from ccproxyd.gateway.app import App
-from ccproxyd.gateway.hooks.calls import Caller, Failed
+from ccproxyd.gateway.hooks.calls import Caller, Failed, TooManyError, TooSlow
 from ccproxyd.gateway.lanes.direct import DirectLane
 from ccproxyd.gateway.lanes.litellm import LiteLLMLane
 from ccproxyd.gateway.lanes.upstream import Upstream
@@ -69,8 +70,11 @@ LOAD_SECONDS: Final = 60.0
 """How long the users' modules may take to load; a reload, a stop and a restart wait for them."""
 _NEVER_LOADED: Final = (
     "a module that rules, hooks or moderation name does not finish loading; it may wait for"
-    " something. Mend it, then run 'ccproxyctl restart' and 'ccproxyctl reload'"
+    " something. Mend it, then "
 )
+_AT_THE_START: Final = "start ccproxyd again"
+_AT_A_RELOAD: Final = "run 'ccproxyctl restart' and 'ccproxyctl reload'"
+"""Its name is locked in this process, until the import of it ends."""
 _NO_END: Final = "ASGI callable returned without completing response."
 ORPHAN_SECONDS: Final = 5.0
 """What a request in flight gets when the daemon is gone."""
@@ -98,6 +102,9 @@ class Gateway:
     me: psutil.Process = field(factory=psutil.Process)
     _told_busy: bool = False
     """The last heartbeat spoke of requests in flight."""
+    loader: Caller = field(factory=lambda: Caller(LOAD_SECONDS, most_threads=1))
+    loading: asyncio.Lock = field(factory=asyncio.Lock)
+    """Modules are the whole process's: one config at a time has its own loaded."""
     when_warm: Callable[[], None] = lambda: None
     """Called when all is loaded that stays."""
 
@@ -157,12 +164,30 @@ class Gateway:
         Raises:
             ConfigError, ProxyError: it cannot be built, or a module does not return.
         """
-        self.prepared = None
+        async with self.loading:
+            self._drop_prepared()
+            try:
+                self.prepared = await self._load(message)
+            except BaseException:
+                take_back_modules()
+                raise
+
+    async def _load(self, message: dict[str, Any]) -> Table:
+        """One thread loads, and no other until it is back; one that never is holds up nobody."""
         try:
-            self.prepared = await Caller(LOAD_SECONDS).call(self._build_table, message)
+            table: Table = await self.loader.call(self._build_table, message)
         except Failed as failed:
             error = failed.__cause__ or failed
-            raise ProxyError(_NEVER_LOADED) if isinstance(error, TimeoutError) else error from None
+            if isinstance(failed, TooSlow) or isinstance(error, TooManyError):
+                advice = _AT_THE_START if self.app is None else _AT_A_RELOAD
+                raise ProxyError(_NEVER_LOADED + advice) from None
+            raise error from None
+        return table
+
+    def _drop_prepared(self) -> None:
+        """What is in force has its modules again."""
+        self.prepared = None
+        take_back_modules()
 
     def _build_table(self, message: dict[str, Any]) -> Table:
         if self.prices is None:
@@ -177,6 +202,7 @@ class Gateway:
             self.app = self._new_app(self.prepared)
             self.serving.set()
         self.app.table, self.prepared = self.prepared, None
+        keep_modules()
         self.rule_errors.clear()
         self.hook_errors.clear()
         self.repeats = Repeats()
@@ -185,7 +211,8 @@ class Gateway:
         return {}
 
     async def do_abandon(self, message: dict[str, Any]) -> None:  # noqa: ARG002 - a command
-        self.prepared = None
+        async with self.loading:
+            self._drop_prepared()
 
     async def do_workers(self, message: dict[str, Any]) -> dict[str, Any]:
         """Who takes requests from now on; the answer names everybody that has some of ours."""

@@ -1,15 +1,23 @@
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
 import sys
+import weakref
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from ccproxyd.config.fresh import LocalFinder, fresh_modules
+from ccproxyd.config.fresh import (
+    LocalFinder,
+    fresh_modules,
+    keep_modules,
+    take_back_modules,
+)
 
 
 def load(config_dir: Path, name: str) -> ModuleType:
@@ -130,3 +138,82 @@ def test_sources_that_were_brought_along_go_before_the_files(tmp_path: Path) -> 
         assert importlib.import_module("mine").LIMIT == 1
     with pytest.raises(SyntaxError):
         load(tmp_path, "mine")
+
+
+LAZY = "def ask():\n    import helper\n    return helper.ANSWER\n"
+TAKES_BACK = "from ccproxyd.config import fresh\nfresh.take_back_modules()\n"
+"""As somebody else does while this module loads."""
+
+
+def in_force(config_dir: Path, answer: int = 1) -> ModuleType:
+    write(config_dir / "mine.py", f"import helper\n{LAZY}")
+    write(config_dir / "helper.py", f"ANSWER = {answer}\n")
+    return load(config_dir, "mine")
+
+
+def test_what_fails_late_leaves_those_alone_that_were_loaded_since(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    write(first / "slow.py", "")
+    write(second / "mine.py", LAZY)
+    write(second / "helper.py", "ANSWER = 42\n")
+    with suppress(ZeroDivisionError), fresh_modules(first):
+        importlib.import_module("slow")
+        mine = load(second, "mine")
+        raise ZeroDivisionError
+    assert mine.ask() == 42
+    assert sys.modules["mine"] is mine
+    assert finders() == 1
+
+
+def test_what_comes_late_is_no_success_after_others_were_loaded(tmp_path: Path) -> None:
+    write(tmp_path / "mine.py", "")
+    with pytest.raises(Exception, match="taken back"), fresh_modules(tmp_path):
+        mine = load(tmp_path, "mine")
+    assert sys.modules["mine"] is mine
+
+
+@pytest.mark.parametrize("end", ["1 / 0\n", "", "import beside\n"])
+def test_a_load_that_is_taken_back_leaves_the_modules_of_before_however_it_ends(
+    tmp_path: Path, end: str
+) -> None:
+    before = in_force(tmp_path)
+    helper = sys.modules["helper"]
+    keep_modules()
+    write(tmp_path / "mine.py", f"import helper\n{TAKES_BACK}{end}")
+    write(tmp_path / "beside.py", "import nowhere\n")
+    write(tmp_path / "helper.py", "ANSWER = 2\n")
+    with pytest.raises(Exception, match=r"taken back|division|nowhere"):
+        load(tmp_path, "mine")
+    assert (sys.modules["mine"], sys.modules["helper"]) == (before, helper)
+    assert before.ask() == 1
+    assert finders() == 1
+
+
+def test_what_has_loaded_can_be_taken_back_until_it_is_kept(tmp_path: Path) -> None:
+    before = in_force(tmp_path, 1)
+    keep_modules()
+    in_force(tmp_path, 2)
+    take_back_modules()
+    assert (sys.modules["mine"], before.ask()) == (before, 1)
+    after = in_force(tmp_path, 3)
+    keep_modules()
+    take_back_modules()
+    assert (sys.modules["mine"], after.ask()) == (after, 3)
+
+
+def test_a_first_load_that_is_taken_back_leaves_nothing(tmp_path: Path) -> None:
+    modules, path = set(sys.modules), list(sys.meta_path)
+    in_force(tmp_path)
+    take_back_modules()
+    assert set(sys.modules) == modules
+    assert sys.meta_path == path
+
+
+def test_of_the_modules_of_before_no_more_is_held_than_those_of_the_last_time(
+    tmp_path: Path,
+) -> None:
+    gone = weakref.ref(in_force(tmp_path))
+    in_force(tmp_path)
+    in_force(tmp_path)
+    gc.collect()
+    assert gone() is None

@@ -28,6 +28,6 @@ def _same_modules_after() -> Iterator[None]:
     modules, path = set(sys.modules), list(sys.meta_path)
     yield
     for name in set(sys.modules) - modules:
-        if name.partition(".")[0] in ("ccproxy", "own_rules"):
+        if name.partition(".")[0] in ("ccproxy", "own_rules", "own_helper"):
             del sys.modules[name]
     sys.meta_path[:] = [finder for finder in path if not isinstance(finder, LocalFinder)]

@@ -1,16 +1,24 @@
 import asyncio
+import importlib
 import logging
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
 
 import aiohttp
 import orjson
 import pytest
+from attrs import define, field
 
+from ccproxyd.errors import ValidationError
 from ccproxyd.gateway import server as server_module
+from ccproxyd.gateway import table as table_module
+from ccproxyd.gateway.hooks.calls import Caller, TooSlow
 from ccproxyd.gateway.server import USUAL_BODY_BYTES, _OverWire, _Transport
 from tests.gateway.house import CANARY, KEY, OURS, asking, listen, on_the_wire, url_of, write_config
 from tests.gateway.process import gateway_inside, gateway_process
@@ -164,18 +172,123 @@ async def test_whatever_a_command_meets_it_is_answered(inside, monkeypatch, conf
     assert reason == "internal error in the gateway: KeyboardInterrupt"
 
 
+@define
+class Impatient(Caller):
+    """Its time is up as soon as a module waits at `held`."""
+
+    held: Path = field(kw_only=True)
+
+    async def call(self, function, *args, **named):
+        calling = asyncio.create_task(Caller.call(self, function, *args, **named))
+        waits = self.held.with_suffix(".waits")
+        await becomes(lambda: waits.exists() or calling.done())
+        if calling.done():
+            return await calling
+        calling.cancel()
+        waits.unlink()
+        raise TooSlow
+
+
+@pytest.fixture
+async def held(tmp_path, inside):
+    """What a module can wait for until something is written there."""
+    fifo = tmp_path / "held"
+    os.mkfifo(fifo)
+    yield fifo
+    with suppress(OSError):  # nobody waits any more
+        os.close(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK))
+    await back_again()
+
+
+async def back_again():
+    """No thread loads any more."""
+    for thread in [one for one in threading.enumerate() if one.name == "hook"]:
+        await asyncio.to_thread(thread.join, PATIENCE)
+
+
+def waits_for(fifo, then=""):
+    waits = fifo.with_suffix(".waits")
+    return f"import own_helper\nopen({str(waits)!r}, 'w')\nopen({str(fifo)!r}).read()\n{then}"
+
+
+def with_helper(directory, label):
+    """A config whose rule imports another module when it is asked."""
+    (directory / "own_helper.py").write_text(f"HELPS = {label!r}\n")
+    lazy = "import own_helper; return own_helper.HELPS == 'think'"
+    return write_config(directory, OWN, rules=MATCHES.replace("return True", lazy))
+
+
+async def label_of(client, listener):
+    return (await ask(client, listener))[1]["x-ccproxy-label"]
+
+
+@pytest.mark.parametrize("end", ["1 / 0", MATCHES])
 async def test_a_module_that_does_not_finish_loading_holds_up_nobody(
-    inside, listener, client, worker, tmp_path, monkeypatch
+    inside, listener, client, worker, tmp_path, held, end
 ):
-    await inside.serving(write_config(tmp_path, OWN, rules=MATCHES), worker)
-    held = tmp_path / "held"
-    os.mkfifo(held)
-    monkeypatch.setattr(server_module, "LOAD_SECONDS", 0.05)
-    answer = await inside.prepare(write_config(tmp_path, OWN, rules=f"open({str(held)!r}).read()"))
-    assert "does not finish loading" in answer["error"]["reason"]
+    await inside.serving(with_helper(tmp_path, "think"), worker)
+    inside.gateway.loader = Impatient(most_threads=1, held=held)
+    with_helper(tmp_path, "other")
+    answer = await inside.prepare(write_config(tmp_path, OWN, rules=waits_for(held, end)))
+    assert answer["error"]["reason"].endswith("run 'ccproxyctl restart' and 'ccproxyctl reload'")
     assert (await inside.ask("commit"))["error"]["reason"] == "nothing is prepared"
-    assert (await ask(client, listener))[1]["x-ccproxy-label"] == "think"
-    held.write_text("class Mine: too late")
+    assert await label_of(client, listener) == "think"
+    await asyncio.to_thread(held.write_text, "")
+    await back_again()
+    assert await label_of(client, listener) == "think", "its end changes nothing"
+    assert await asyncio.to_thread(importlib.import_module, "own_rules")
+    await inside.put_in_force(with_helper(tmp_path, "other"))
+    assert await label_of(client, listener) == "claude-haiku-4-5"
+
+
+async def test_nothing_more_is_loaded_while_a_module_does_not_finish(
+    inside, listener, client, worker, tmp_path, held
+):
+    await inside.serving(with_helper(tmp_path, "think"), worker)
+    inside.gateway.loader = Impatient(most_threads=1, held=held)
+    first = await inside.prepare(write_config(tmp_path, OWN, rules=waits_for(held)))
+    again = await inside.prepare(with_helper(tmp_path, "other"))
+    assert again["error"] == first["error"]
+    assert inside.gateway.loader.busy == 1
+    assert await label_of(client, listener) == "think"
+
+
+async def test_a_module_that_does_not_finish_at_the_start_is_no_matter_of_a_reload(
+    inside, tmp_path, held
+):
+    inside.gateway.loader.seconds = 0.05
+    (tmp_path / "own_helper.py").write_text("")
+    answer = await inside.prepare(write_config(tmp_path, OWN, rules=waits_for(held)))
+    assert "does not finish loading" in answer["error"]["reason"]
+    assert answer["error"]["reason"].endswith("Mend it, then start ccproxyd again")
+
+
+async def test_what_is_late_elsewhere_is_no_module_that_does_not_finish(
+    inside, monkeypatch, config_dir
+):
+    def build(*_):
+        raise TimeoutError
+
+    monkeypatch.setattr(server_module.Gateway, "_build_table", build)
+    reason = (await inside.prepare(config_dir))["error"]["reason"]
+    assert reason == "internal error in the gateway: TimeoutError"
+
+
+@pytest.mark.parametrize("ends", ["abandon", "fails behind its modules"])
+async def test_what_does_not_come_into_force_takes_no_modules_from_what_is(
+    inside, listener, client, worker, tmp_path, monkeypatch, ends
+):
+    def refuse(*_):
+        raise ValidationError("no lanes")
+
+    await inside.serving(with_helper(tmp_path, "think"), worker)
+    if ends == "abandon":
+        assert (await inside.prepare(with_helper(tmp_path, "other")))["ok"]
+        await inside.ask("abandon")
+    else:
+        monkeypatch.setattr(table_module, "lanes_of", refuse)
+        assert not (await inside.prepare(with_helper(tmp_path, "other")))["ok"]
+    assert await label_of(client, listener) == "think"
 
 
 async def test_a_broken_rule_leaves_the_old_table_and_a_mended_one_replaces_it(

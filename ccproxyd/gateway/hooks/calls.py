@@ -34,6 +34,10 @@ class Failed(Exception):  # noqa: N818 - it is what happened to somebody else
     """The function raised; `__cause__` is what."""
 
 
+class TooSlow(Failed):
+    """Its time was up. A thread that it has goes on."""
+
+
 @define
 class Caller:
     """Calls functions; one for each config."""
@@ -47,10 +51,12 @@ class Caller:
         """What the function returns.
 
         Raises:
-            Failed: it raised, took too long, or could not be called.
+            TooSlow: it took too long.
+            Failed: it raised, or could not be called.
         """
+        limit = asyncio.timeout(self.seconds)
         try:
-            async with asyncio.timeout(self.seconds):
+            async with limit:
                 return await self._called(partial(function, *args, **named), function)
         except Failed:
             raise
@@ -61,7 +67,7 @@ class Caller:
         except GeneratorExit:  # the task itself is thrown away
             raise
         except BaseException as error:  # a compiled extension's panic is no Exception
-            raise Failed from error
+            raise (TooSlow if limit.expired() else Failed) from error
 
     async def _called(self, call: Callable[[], Any], function: Callable[..., Any]) -> Any:
         if _is_async(function):

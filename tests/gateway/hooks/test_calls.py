@@ -4,7 +4,7 @@ import threading
 import pytest
 
 from ccproxyd.errors import ProxyError
-from ccproxyd.gateway.hooks.calls import Caller, Failed, TooManyError
+from ccproxyd.gateway.hooks.calls import Caller, Failed, TooManyError, TooSlow
 from tests.gateway.scripted import PATIENCE, becomes
 
 pytestmark = pytest.mark.anyio
@@ -105,6 +105,21 @@ async def test_a_function_that_takes_too_long_has_failed():
 
     caller = Caller(seconds=0.01)
     assert isinstance(await cause_of(caller.call(waits)), TimeoutError)
+    with pytest.raises(TooSlow):
+        await caller.call(waits)
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+async def test_a_function_that_says_itself_that_time_is_up_was_not_too_slow(is_async):
+    def raises():
+        raise TimeoutError
+
+    async def raises_later():
+        raise TimeoutError
+
+    with pytest.raises(Failed) as failed:
+        await Caller().call(raises_later if is_async else raises)
+    assert failed.type is Failed
 
 
 async def test_threads_that_do_not_return_are_not_waited_for_and_not_too_many():
