@@ -16,6 +16,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -57,46 +58,56 @@ def find_named(
 
 
 def _import(module_name: str, name: str, path: str, config_dir: Path) -> ModuleType:
-    try:
-        return importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise _not_importable(module_name, error, path, config_dir) from error
-        near = did_you_mean(module_name, local_names(config_dir))
-        reason = f"no module {error.name!r} in {config_dir}, and none installed"
-        raise ConfigError(path, reason, f"{near}.{name}" if near else None) from None
-    except BaseException as error:
-        if is_interrupt(error):
-            raise
-        raise _not_importable(module_name, error, path, config_dir) from error
-
-
-def is_interrupt(error: BaseException) -> bool:
-    """Whether a person has pressed ^C; a module that raises the same in a thread is just wrong."""
-    is_main = threading.current_thread() is threading.main_thread()
-    return is_main and isinstance(error, KeyboardInterrupt)
-
-
-def _not_importable(
-    module_name: str, error: BaseException, path: str, config_dir: Path
-) -> ConfigError:
-    return ConfigError(path, f"cannot import {module_name}: {describe(error, config_dir)}")
+    with telling(path, partial(_why_not_imported, module_name, config_dir)):
+        try:
+            return importlib.import_module(module_name)
+        except ModuleNotFoundError as error:
+            missing = error.name
+            if missing is None or not f"{module_name}.".startswith(f"{missing}."):
+                raise
+    near = did_you_mean(module_name, local_names(config_dir))
+    reason = f"no module {missing!r} in {config_dir}, and none installed"
+    raise ConfigError(path, reason, f"{near}.{name}" if near else None)
 
 
 def _attribute(
     module: ModuleType, name: str, path: str, config_dir: Path, is_wanted: Callable[[Any], bool]
 ) -> Any:
+    # A module may have a __getattr__, which may do anything.
+    with telling(path, partial(_why_not_imported, module.__name__, config_dir)):
+        try:
+            return getattr(module, name)
+        except AttributeError:
+            near = [key for key, value in vars(module).items() if is_wanted(value)]
+    kind = "class" if is_wanted is inspect.isclass else "function"
+    reason = f"module {module.__name__} has no {kind} {name!r}"
+    raise ConfigError(path, reason, did_you_mean(name, near))
+
+
+@contextmanager
+def telling(path: str, why: Callable[[BaseException], str]) -> Iterator[None]:
+    """Whatever a user's module raises inside is an error of the field that names it.
+
+    Raises:
+        ConfigError: something was raised.
+        KeyboardInterrupt: a person has pressed ^C.
+    """
     try:
-        return getattr(module, name)
-    except AttributeError:
-        near = [key for key, value in vars(module).items() if is_wanted(value)]
-        kind = "class" if is_wanted is inspect.isclass else "function"
-        reason = f"module {module.__name__} has no {kind} {name!r}"
-        raise ConfigError(path, reason, did_you_mean(name, near)) from None
-    except BaseException as error:  # a module may have a __getattr__
-        if is_interrupt(error):
+        yield
+    except BaseException as error:
+        if _is_interrupt(error):
             raise
-        raise _not_importable(module.__name__, error, path, config_dir) from error
+        raise ConfigError(path, why(error)) from error
+
+
+def _is_interrupt(error: BaseException) -> bool:
+    """Whether a person has pressed ^C; a module that raises the same in a thread is just wrong."""
+    is_main = threading.current_thread() is threading.main_thread()
+    return is_main and isinstance(error, KeyboardInterrupt)
+
+
+def _why_not_imported(module_name: str, config_dir: Path, error: BaseException) -> str:
+    return f"cannot import {module_name}: {describe(error, config_dir)}"
 
 
 def describe(error: BaseException, config_dir: Path) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from attrs import frozen
 from ccproxyd.config.entries import bare_name
 from ccproxyd.config.environment import saying_references
 from ccproxyd.config.hooks import Function, OwnHook, load_check, load_hooks
-from ccproxyd.config.importing import describe, find_named, importing, is_interrupt, one_line
+from ccproxyd.config.importing import describe, find_named, importing, one_line, telling
 from ccproxyd.config.litellm import check_labels
 from ccproxyd.config.load import Loaded
 from ccproxyd.config.settings import FILE, RuleEntry
@@ -141,17 +142,13 @@ def _instance(found: type, entry: RuleEntry, config_dir: Path) -> Classification
     path = f"{entry.path}.params"
     args = [*nested, *entry.args]
     _check_arguments(found, args, entry.kwargs, path)
-    try:
+    with telling(path, partial(_why_refused, found, config_dir)):
         rule = found(*args, **entry.kwargs)
-    except BaseException as error:
-        if is_interrupt(error):
-            raise
-        raise ConfigError(path, _why_refused(found, error, config_dir)) from error
     _check_evaluate(rule, entry)
     return rule if isinstance(rule, ClassificationRule) else OwnRule(rule)
 
 
-def _why_refused(found: type, error: BaseException, config_dir: Path) -> str:
+def _why_refused(found: type, config_dir: Path, error: BaseException) -> str:
     """Our own rules say in plain words what is wrong; of others we tell all there is."""
     if found in BUILT_IN.values() and isinstance(error, TypeError | ValueError):
         return one_line(error)

@@ -72,6 +72,18 @@ def test_only_who_sits_at_the_keyboard_interrupts(tmp_path: Path) -> None:
     assert str(found) == f"{PATH}: cannot import own: KeyboardInterrupt (own.py:1)"
 
 
+@pytest.mark.parametrize("raised", ["StopIteration", "GeneratorExit", "SystemExit", "ValueError"])
+@pytest.mark.parametrize("where", ["raise {}", "def __getattr__(name):\n    raise {}"])
+def test_whatever_a_module_raises_is_told_of_its_field(
+    tmp_path: Path, where: str, raised: str
+) -> None:
+    (tmp_path / "own.py").write_text(where.format(raised))
+    with pytest.raises(ConfigError, match=f"cannot import own: {raised} ") as told:
+        find(tmp_path, "own.x")
+    assert told.value.path == PATH
+    assert type(told.value.__cause__).__name__ == raised
+
+
 def test_an_exception_is_told_on_one_line_with_its_place(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text("def fail():\n    raise ValueError('a\\nb')\n")
     error = raised_by(find(tmp_path, "own.fail"))
