@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from ccproxyd.config.callbacks import listed_callbacks, means_our_handler
 from ccproxyd.config.deployments import KEYS_OF_A_PROVIDER, Deployment, provider_of
@@ -118,8 +118,6 @@ class Lane:
     name: str
     reason: str
     endpoint: Endpoint | None = None
-    falls_back: bool = False
-    """LiteLLM has somewhere else to send what fails."""
     deployment: Deployment | None = None
 
     @property
@@ -187,18 +185,12 @@ def find_lanes(
     """
     names = dict.fromkeys(deployment.model_name for deployment in deployments)
     own = "lanes.direct is off" if direct == "off" else "LiteLLM keeps the keys" * database
-    fallbacks = labels_with_fallbacks(document)
     if reason := own or next(_obstacles(document, config_dir), None):
-        lanes = dict.fromkeys(names, Lane(LITELLM, reason))
-    else:
-        around = _surroundings(document, environ)
-        lanes = {
-            name: _lane([one for one in deployments if one.model_name == name], around)
-            for name in names
-        }
+        return dict.fromkeys(names, Lane(LITELLM, reason))
+    around = _surroundings(document, environ)
     return {
-        name: evolve(lane, falls_back=has_fallbacks(name, fallbacks))
-        for name, lane in lanes.items()
+        name: _lane([one for one in deployments if one.model_name == name], around)
+        for name in names
     }
 
 

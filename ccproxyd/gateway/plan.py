@@ -85,14 +85,14 @@ def plan_route(
             return evolve(order, betas=betas)
         body = _body_for_litellm(request, raw)
         order = order_for(exchange, table, body, decision, request_id, notes, barred)
-        if request.call_type in _ENDLESS or not table.lane_of(decision.label).falls_back:
+        if request.call_type in _ENDLESS or not table.falls_back(decision.label):
             return order
         return _with_time_to_fall_back(order, streams=request.stream)
 
     choice = choice_for(table, request, decision)
     if choice.endpoint is None:
         return Plan(order, to_count=counted)
-    errand = _errand(table, request, raw, decision, choice, choice.endpoint)
+    errand = _errand(table, request, raw, decision, choice.endpoint)
     return Plan(order, errand, counted)
 
 
@@ -176,12 +176,7 @@ def _handed_over(
 
 
 def _errand(
-    table: Table,
-    request: Request,
-    raw: bytes,
-    decision: Decision,
-    choice: Choice,
-    endpoint: Endpoint,
+    table: Table, request: Request, raw: bytes, decision: Decision, endpoint: Endpoint
 ) -> Errand:
     model = bare_model(decision.model)
     adapted = _adapted(request, endpoint, model)
@@ -196,7 +191,7 @@ def _errand(
         betas=adapted.betas if adapted.changes else None,
         token=token,
         timeouts=_patience(table.settings.timeouts, request, endpoint),
-        falls_back=choice.falls_back and not counts,
+        falls_back=table.falls_back(decision.label) and not counts,
         cost=_cost_of(table, request, decision),
     )
 

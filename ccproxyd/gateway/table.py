@@ -200,15 +200,16 @@ class Table:
         return self.prices.tariff(provider, model) if provider else None
 
     def lane_of(self, label: str) -> Lane:
-        """How the requests of a label go, whatever else they say.
+        """How the requests of a label go, whatever else they say."""
+        target = self.models.target_of(label)
+        return _UNKNOWN if target is None else self.lanes[target.name]
+
+    def falls_back(self, label: str) -> bool:
+        """Whether LiteLLM has somewhere else to send what fails there.
 
         An alias, or one name of a wildcard, may have fallbacks that its `model_name` has not.
         """
-        target = self.models.target_of(label)
-        if target is None:
-            return _UNKNOWN
-        lane, falls_back = self.lanes[target.name], has_fallbacks(label, self.fallbacks)
-        return lane if lane.falls_back is falls_back else evolve(lane, falls_back=falls_back)
+        return has_fallbacks(label, self.fallbacks)
 
     def provider_of(self, label: str) -> str | None:
         """That of the label's first deployment, as LiteLLM calls it."""

@@ -210,6 +210,20 @@ def test_a_label_with_fallbacks_leaves_time_for_them(
     assert alone.timeouts.first_byte == first_byte
 
 
+def test_an_errand_knows_the_fallbacks_of_its_label_unless_it_counts(tmp_path: Any) -> None:
+    ours = f"{OURS}  fallbacks: {{claude-opus-4-8: [gemini]}}\n"
+    table = build_table(write_config(tmp_path, ours, MODELS))
+
+    def falls_back(model: str, path: str = "/v1/messages") -> bool:
+        errand = planned(table, model, path=path).errand
+        assert errand is not None
+        return errand.falls_back
+
+    assert falls_back("claude-opus-4-8")
+    assert not falls_back("claude-opus-4-7"), "the same wildcard serves it"
+    assert not falls_back("claude-opus-4-8", "/v1/messages/count_tokens")
+
+
 def test_a_plan_knows_the_lane_that_it_tries_first(table: Table) -> None:
     assert planned(table, "claude-sonnet-5").lane == "direct"
     assert planned(table, "gemini").lane == "litellm"

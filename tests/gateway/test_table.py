@@ -114,16 +114,12 @@ def test_fallbacks_are_those_of_the_name_that_litellm_is_asked_by(tmp_path):
     ours = "ccproxy: {fallbacks: {hard: [more], claude-opus-4-8: [own], claude-haiku-4-5: [own]}}"
     entries = [(f"'{name}'", ANTHROPIC) for name in ("own", "more", "claude-*", "anthropic/*")]
     table = build_table(write_config(tmp_path, ours, f"{models(*entries)}\n{aliases}"))
-
-    def falls_back(label):
-        return table.lane_of(label).falls_back
-
-    assert falls_back("hard")
-    assert not falls_back("own")
-    assert not falls_back("other")
-    assert falls_back("claude-opus-4-8")
-    assert falls_back("anthropic/claude-haiku-4-5")
-    assert not falls_back("claude-sonnet-4-6")
+    assert table.falls_back("hard")
+    assert not table.falls_back("own")
+    assert not table.falls_back("other")
+    assert table.falls_back("claude-opus-4-8")
+    assert table.falls_back("anthropic/claude-haiku-4-5")
+    assert not table.falls_back("claude-sonnet-4-6")
 
 
 def test_an_address_of_the_environment_counts(tmp_path, monkeypatch):

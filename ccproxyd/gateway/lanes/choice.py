@@ -45,7 +45,6 @@ class Choice:
     lane: str
     reason: str
     endpoint: Endpoint | None = None
-    falls_back: bool = False
 
 
 def choose(lane: Lane, decision: Decision, request: Request, *, has_token: bool) -> Choice:
@@ -60,7 +59,7 @@ def choose(lane: Lane, decision: Decision, request: Request, *, has_token: bool)
         return Choice(LITELLM, lane.reason)
     if obstacle := _obstacle(endpoint, decision, request, has_token=has_token):
         return Choice(LITELLM, obstacle)
-    return Choice(DIRECT, lane.reason, endpoint, lane.falls_back)
+    return Choice(DIRECT, lane.reason, endpoint)
 
 
 def _obstacle(

@@ -90,10 +90,3 @@ def test_a_swap_to_a_reasoning_model_of_openais_is_adapted(
 ) -> None:
     found = choice(OPENAI, path="/v1/chat/completions", model=model, requested=requested)
     assert found.lane == lane
-
-
-def test_the_fallbacks_of_the_label_stay_known() -> None:
-    lane = Lane(DIRECT, "", ANTHROPIC, falls_back=True)
-    decision = Decision("think", "", "anthropic/x", "", "x")
-    found = choose(lane, decision, Request({}, path="/v1/messages"), has_token=False)
-    assert found == Choice(DIRECT, "", ANTHROPIC, falls_back=True)
