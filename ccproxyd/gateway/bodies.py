@@ -71,14 +71,23 @@ def parse_body(
 def check_names(raw: bytes) -> None:
     """Of JSON, that it says the same to every reader; what is none passes.
 
+    A server in Go takes `Messages` for `messages`. In the body itself these are refused, too, but
+    not deeper: what a tool is given may well have two such names.
+
     Raises:
-        ValidationError: an object has a name twice, and readers differ in which of the two counts.
+        ValidationError: an object has a name twice, or the body one in other letters, and readers
+            differ in which of the two counts.
     """
+    found = None
     try:
         with suppress(ValueError):
-            json.loads(raw.decode(), object_pairs_hook=_once, parse_int=str, parse_float=str)
+            found = json.loads(
+                raw.decode(), object_pairs_hook=_once, parse_int=str, parse_float=str
+            )
     except RecursionError:
         raise ValidationError("the request body is nested too deeply") from None
+    if isinstance(found, dict) and len({name.casefold() for name in found}) < len(found):
+        raise ValidationError("the request body has two names that differ in case alone")
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -104,9 +104,20 @@ def test_an_object_with_a_name_twice_is_refused_by_who_asks(raw):
 
 
 @pytest.mark.parametrize(
+    "raw", [b'{"messages": 1, "Messages": 2}', '{"system": 1, "\u017fystem": 2}'.encode()]
+)
+def test_a_body_with_a_name_in_other_letters_is_refused_by_who_asks(raw):
+    with pytest.raises(ValidationError, match="two names that differ in case alone") as refused:
+        check_names(raw)
+    assert "essages" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
     "raw",
     [
         b'{"a": {"a": [{"a": 1}, {"a": 2}]}}',
+        b'{"tools": [{"properties": {"id": 1, "ID": 2}}], "Model": 1}',
+        b'[{"a": 1, "A": 2}]',
         b'{"a": %s}' % (b"9" * 5000),
         b"a=1&a=2",
         b"\xff",

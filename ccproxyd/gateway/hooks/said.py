@@ -64,8 +64,10 @@ def said_in(request: Request, scope: str) -> list[Said]:
     body = request.body
     if scope == ALL or not request.is_conversation or not request.messages:
         return strings_of(body)
-    turns = [_newest(body.get(field)) for field in _TURNS]
-    return strings_of([*turns, *(body.get(field) for field in _FOR_THIS_ANSWER)])
+    # In whatever letters: a server in Go reads `Messages`, too.
+    named = [(name.casefold(), value) for name, value in body.items()]
+    turns = [_newest(value) for name, value in named if name in _TURNS]
+    return strings_of([*turns, *(value for name, value in named if name in _FOR_THIS_ANSWER)])
 
 
 def said_in_bytes(raw: bytes, content_type: str = "") -> Iterator[Said]:

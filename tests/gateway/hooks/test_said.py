@@ -56,6 +56,11 @@ def test_the_beginning_of_an_answer_hides_nothing():
     assert said(model("all"), model("answers")) == ["all", "answers"]
 
 
+def test_a_turn_is_looked_at_in_whatever_letters_its_field_is_written():
+    assert newest({"input": ["a"], "Messages": [user("b")]}) == ["a", "b"]
+    assert newest({"Input": "b", "INSTRUCTIONS": "c", "messages": [user("a")]}) == ["b", "a", "c"]
+
+
 def test_neither_system_nor_tools_are_new():
     assert said(user("new"), system="secret", tools=[{"name": "secret"}]) == ["new"]
 
