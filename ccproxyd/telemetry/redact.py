@@ -50,9 +50,11 @@ _PATTERNS: Final = (
     re.compile(r"\b(?:hf|gsk|xai|pplx|nvapi)[_-](?=[A-Za-z0-9]{12})[A-Za-z0-9_\-]{16,}"),
     re.compile(r"\b(?:fw|r8|tgp_v1|[sr]k_live|[sr]k_test)_[A-Za-z0-9_\-]{16,}"),
     re.compile(
-        r"\b(?:npm|whsec|dckr_pat|do[opr]_v1|shp(?:at|ca|pa|ss)|lsv2_(?:pt|sk)|lin_api|ntn|secret"
-        r"|glsa|sntrys|sbp|pscale_(?:tkn|pw)|jina|esecret)_(?=[A-Za-z_\-]{0,40}\d)[A-Za-z0-9_\-]{16,}"
+        r"\b(?:whsec|dckr_pat|do[opr]_v1|shp(?:at|ca|pa|ss)|lsv2_(?:pt|sk)|lin_api|glsa"
+        r"|sntrys|sbp|pscale_(?:tkn|pw)|jina|esecret)_(?=[A-Za-z_\-]{0,40}\d)[A-Za-z0-9_\-]{16,}"
     ),
+    # npm's and Notion's; names of several words begin so, too.
+    re.compile(r"\b(?:npm|ntn|secret)_(?=[A-Za-z]{0,40}\d)[A-Za-z0-9]{16,}"),
     re.compile(r"\b(?:dapi|SK|key-)[0-9a-f]{32}\b"),
     re.compile(r"\b(?:SG|hvs|dp\.[a-z]{2})\.[A-Za-z0-9_\-]{16,}(?:\.[A-Za-z0-9_\-]{16,})?"),
     re.compile(r"\b(?:ATATT|ATCTT)[A-Za-z0-9_\-=]{20,}"),

@@ -60,6 +60,7 @@ SHAPES = {
     "Shopify": "shpat_0123456789abcdef0123456789abcdef",
     "Linear": "lin_api_abcdefghij0123456789",
     "Notion": "ntn_abcdefghij0123456789",
+    "Notion, of old": "secret_abcdefghij0123456789ABCDEFGHIJabcdefghij012",
     "Grafana": "glsa_abcdefghij0123456789_01234567",
     "Sentry": "sntrys_abcdefghij0123456789",
     "Supabase": "sbp_0123456789abcdef0123456789abcdef",
@@ -262,6 +263,8 @@ def test_a_line_of_a_private_key_is_known_without_its_first() -> None:
         "AttributeError: VertexAIGeminiImageGenerationConfigurationError",
         "sha256 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08, 123456:AA",
         "npm_config_registry_of_this_machine, secret_manager_settings, SG.1, hvs.x, key-value",
+        "secret_manager_config_v2_settings, ntn_sync_of_pages_2_databases",
+        "npm_config_node_version_18_of_here",
     ],
 )
 def test_what_is_no_secret_stays(text: str) -> None:
