@@ -20,6 +20,9 @@ EXIT_NOT_RUNNING = 7
 EXIT_TEMPORARY = 75
 EXIT_CONFIG = 78
 
+UNREADABLE: Final = "the provider's answer is none that LiteLLM can read"
+NO_REASON: Final = "the provider failed and gave no reason"
+
 _ANTHROPIC_TYPES: Final = {
     400: "invalid_request_error",
     401: "authentication_error",

@@ -31,7 +31,14 @@ import httpx
 import orjson
 from attrs import define, frozen
 
-from ccproxyd.errors import ProxyError, UpstreamTimeout, ValidationError, message_in, proxy_error
+from ccproxyd.errors import (
+    UNREADABLE,
+    ProxyError,
+    UpstreamTimeout,
+    ValidationError,
+    message_in,
+    proxy_error,
+)
 
 PROVIDER: Final = b"provider"
 """The answer is the provider's own, byte for byte."""
@@ -102,7 +109,6 @@ _NO_WORDS: Final = (
     "openai closed the responses stream before any terminal event",
 )
 """How a text begins that LiteLLM has about an answer that it cannot read, or quotes from it."""
-UNREADABLE: Final = "the provider's answer is none that LiteLLM can read"
 _FAILED_RESPONSE: Final = b"event: response.failed\n"
 _NO_SUCCESS: Final = (b'{"type":"error"', b"null", _FAILED_RESPONSE)
 _PRINTED: Final = re.compile(r"""b['"]|\{'|\(\d{3}, ['"]""")

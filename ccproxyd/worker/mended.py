@@ -44,7 +44,7 @@ from openai._streaming import ServerSentEvent
 from openai.resources import completions as texts
 from openai.resources.chat.completions import completions as chats
 
-from ccproxyd.errors import anthropic_status, message_in, proxy_error
+from ccproxyd.errors import NO_REASON, anthropic_status, message_in, proxy_error
 from ccproxyd.worker.failures import told_by_an_error
 
 _NO_END: Final = "the stream ended without sending complete message body"
@@ -75,7 +75,7 @@ class _WholeMessage(anthropics.ModelResponseIterator):  # type: ignore[misc]
         if kind == "error":
             error = chunk.get("error")
             named = error.get("type") if isinstance(error, dict) else None
-            said = message_in(chunk) or "the provider failed and gave no reason"
+            said = message_in(chunk) or NO_REASON
             raise AnthropicError(status_code=anthropic_status(named) or 500, message=said)
         self._is_whole = self._is_whole or kind == _LAST
         return super().chunk_parser(chunk)

@@ -25,9 +25,8 @@ from litellm.llms.anthropic.pass_through.responses_adapters import handler as re
 from litellm.types.llms.anthropic import AnthropicMessagesRequestOptionalParams
 
 from ccproxyd.config.lanes import is_openais_own, openai_base
-from ccproxyd.errors import ProxyError, proxy_error
+from ccproxyd.errors import NO_REASON, UNREADABLE, ProxyError, proxy_error
 from ccproxyd.worker import carried
-from ccproxyd.worker.failures import UNREADABLE
 
 KEPT: Final = "ccproxyd_kept"
 """The parameter of a call that brings what LiteLLM would drop of a request to Anthropic."""
@@ -242,7 +241,7 @@ def _failure_of(error: Mapping[str, Any]) -> ProxyError:
     is_refused = code.startswith("invalid_")
     status = 400 if is_refused else _STATUS_OF_CODE.get(code, 502)
     said = error.get("message")
-    return proxy_error(str(said or "the provider failed and gave no reason"), status)
+    return proxy_error(str(said or NO_REASON), status)
 
 
 def _may_reason(model: str) -> bool:

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from ccproxyd.errors import NO_REASON
 from ccproxyd.worker.failures import CUT, PROVIDER, find
 from tests.support.provider import MockProvider
 
@@ -125,6 +126,14 @@ async def test_an_error_in_anthropics_stream_has_the_status_of_its_type(
         ended = await streamed(litellm, provider, CLAUDE, f"events=8;error={event};type={kind}")
     told = ended.__cause__ or ended.__context__ or ended
     assert (told.status_code, "Overloaded" in str(told)) == (status, True)
+
+
+@pytest.mark.usefixtures("whole_streams")
+@pytest.mark.parametrize("error", [{}, {"error": {"type": "api_error"}}])
+def test_an_error_without_words_in_anthropics_stream_says_that_it_has_none(mended, error):
+    pieces = mended.anthropics.ModelResponseIterator(iter(()), sync_stream=True)
+    with pytest.raises(mended.AnthropicError, match=NO_REASON):
+        pieces.chunk_parser({"type": "error", **error})
 
 
 @pytest.fixture

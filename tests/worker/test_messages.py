@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ccproxyd.errors import ProxyError
+from ccproxyd.errors import NO_REASON, ProxyError
 from ccproxyd.worker import carried
 from ccproxyd.worker.carried import Carried
 from tests.support.provider import MockProvider
@@ -150,6 +150,7 @@ def test_a_response_that_failed_is_no_empty_message(messages, litellm, monkeypat
     with pytest.raises(ProxyError) as refused:
         messages.responses._ADAPTER.translate_response(failed)
     assert refused.value.code == status
+    assert refused.value.message == ("no" if error else NO_REASON)
     assert "_ADAPTER.translate_response(" in inspect.getsource(messages.responses)
 
 

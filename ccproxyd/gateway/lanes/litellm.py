@@ -18,7 +18,7 @@ import orjson
 from attrs import field, frozen
 
 from ccproxyd.config.settings import Timeouts
-from ccproxyd.errors import ProxyError
+from ccproxyd.errors import UNREADABLE, ProxyError
 from ccproxyd.gateway.auth import (
     CREDENTIAL_HEADERS,
     SUBSCRIPTION_TOKEN,
@@ -266,7 +266,7 @@ def with_words(answer: Answer) -> Answer:
     if failures.is_empty_stream(answer):
         return broken_off(answer.status, answer.headers)
     if failures.is_no_answer(answer):
-        raise ProxyError("the provider's answer is none that LiteLLM can read", code=502)
+        raise ProxyError(UNREADABLE, code=502)
     return answer
 
 
