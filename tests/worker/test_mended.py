@@ -198,8 +198,9 @@ async def requests_for(litellm, what, **more):
 
 
 @pytest.mark.usefixtures("asked_once")
-async def test_openais_library_asks_once_for_an_image(litellm):
-    count, found = await requests_for(litellm, "image")
+@pytest.mark.parametrize("more", [{}, {"max_retries": 2}])
+async def test_openais_library_asks_once_for_an_image(litellm, more):
+    count, found = await requests_for(litellm, "image", **more)
     assert (count, found.status, found.source) == (1, 429, PROVIDER)
     assert (b"retry-after", b"0.01") in found.headers
 
