@@ -195,9 +195,16 @@ async def held(tmp_path, inside):
     fifo = tmp_path / "held"
     os.mkfifo(fifo)
     yield fifo
-    with suppress(OSError):  # nobody waits any more
-        os.close(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK))
+    release(fifo)
     await back_again()
+
+
+def release(fifo):
+    """Who waits there goes on, and who comes later has nothing to wait for."""
+    with suppress(FileNotFoundError):
+        writing = os.open(fifo, os.O_RDWR)
+        fifo.unlink()
+        os.close(writing)
 
 
 async def back_again():
@@ -233,7 +240,7 @@ async def test_a_module_that_does_not_finish_loading_holds_up_nobody(
     assert answer["error"]["reason"].endswith("run 'ccproxyctl restart' and 'ccproxyctl reload'")
     assert (await inside.ask("commit"))["error"]["reason"] == "nothing is prepared"
     assert await label_of(client, listener) == "think"
-    await asyncio.to_thread(held.write_text, "")
+    release(held)
     await back_again()
     assert await label_of(client, listener) == "think", "its end changes nothing"
     assert await asyncio.to_thread(importlib.import_module, "own_rules")
@@ -256,7 +263,7 @@ async def test_nothing_more_is_loaded_while_a_module_does_not_finish(
 async def test_a_module_that_does_not_finish_at_the_start_is_no_matter_of_a_reload(
     inside, tmp_path, held
 ):
-    inside.gateway.loader.seconds = 0.05
+    inside.gateway.loader = Impatient(most_threads=1, held=held)
     (tmp_path / "own_helper.py").write_text("")
     answer = await inside.prepare(write_config(tmp_path, OWN, rules=waits_for(held)))
     assert "does not finish loading" in answer["error"]["reason"]
