@@ -110,7 +110,7 @@ class CCProxyHandler(CustomLogger):  # type: ignore[misc]
             return data
         remove_internal_headers(data)
         if not _is_applied(data) and (found := await self.policy.decide(data)):
-            _check(data)
+            _check(data, call_type)
             _apply(found, data)
             self.applied = found.request_id
         return data
@@ -228,11 +228,17 @@ def is_duplicate_of(handler: CCProxyHandler) -> Callable[[Any], bool]:
     return lambda callback: type(callback) is CCProxyHandler and callback is not handler
 
 
-def _check(data: Mapping[str, Any]) -> None:
-    """Tools are a list of objects in each API that has them; LiteLLM looks into them at once."""
-    tools = data.get("tools")
-    if tools and not (isinstance(tools, list) and all(isinstance(one, dict) for one in tools)):
-        raise ValidationError("'tools' must be a list of objects")
+def _check(data: Mapping[str, Any], call_type: str) -> None:
+    """Tools and turns are lists of objects in each API that has them; LiteLLM looks into them.
+
+    No message is without a turn; to ask a provider of another kind for one LiteLLM fails.
+    """
+    for name in ("tools", "messages"):
+        found = data.get(name)
+        if found and not (isinstance(found, list) and all(isinstance(one, dict) for one in found)):
+            raise ValidationError(f"{name!r} must be a list of objects")
+    if doors.is_messages(call_type) and data.get("messages") == []:
+        raise ValidationError("'messages' must have one at least")
 
 
 def _apply(found: Verdict, data: dict[str, Any]) -> None:

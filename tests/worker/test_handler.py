@@ -67,11 +67,20 @@ async def test_a_verdict_sets_the_model_for_every_kind_of_call(make):
         assert (await call(make(), {"model": "asked"}, call_type))["model"] == "think"
 
 
-@pytest.mark.parametrize("tools", ["x", ["x"], {"name": "x"}, [{"name": "x"}, None], 1])
-async def test_tools_that_are_none_are_refused_before_litellm_looks_into_them(make, tools):
+@pytest.mark.parametrize("field", ["tools", "messages"])
+@pytest.mark.parametrize("said", ["x", ["x"], {"name": "x"}, [{"name": "x"}, None], 1])
+async def test_what_is_no_list_of_objects_is_refused_before_litellm_looks_into_it(
+    make, field, said
+):
     for call_type in ("anthropic_messages", "acompletion", "aresponses"):
-        with pytest.raises(ValidationError, match="'tools' must be a list of objects"):
-            await call(make(), {"model": "asked", "tools": tools}, call_type)
+        with pytest.raises(ValidationError, match=f"'{field}' must be a list of objects"):
+            await call(make(), {"model": "asked", field: said}, call_type)
+
+
+async def test_a_message_needs_a_turn(make):
+    with pytest.raises(ValidationError, match="'messages' must have one at least"):
+        await call(make(), {"model": "asked", "messages": []}, "anthropic_messages")
+    assert (await call(make(), {"model": "asked", "messages": []}))["model"] == "think"
 
 
 @pytest.mark.parametrize("tools", [None, [], [{"name": "x"}]])

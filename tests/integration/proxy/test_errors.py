@@ -666,6 +666,26 @@ def test_a_request_has_the_id_that_the_provider_gave_it(
     assert answer.headers[name] == "req_004711"
 
 
+@pytest.mark.parametrize("model", ["gpt-4o", "responder", "claude-sonnet-4-5"])
+@pytest.mark.parametrize(
+    ("messages", "told"),
+    [
+        ([], "'messages' must have one at least"),
+        ("hello", "'messages' must be a list of objects"),
+    ],
+)
+def test_a_message_without_turns_is_its_clients_mistake(
+    client: httpx.Client, provider: RunningProvider, model: str, messages: Any, told: str
+) -> None:
+    """Which LiteLLM tells of 500 where it translates."""
+    before = len(provider.requests)
+    body = {"model": model, "max_tokens": 9, "messages": messages}
+    answer = ask(client, "/v1/messages", json=body, headers=KEY | NEEDS_LITELLM)
+    assert answer.status == 400
+    assert_failure(answer, Failure("anthropic", "invalid_request_error", told))
+    assert len(provider.requests) == before
+
+
 def test_what_makes_no_images_says_so(client: httpx.Client, provider: RunningProvider) -> None:
     """LiteLLM would answer with none, and ask nobody."""
     before = len(provider.requests)
