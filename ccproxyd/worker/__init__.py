@@ -3,7 +3,8 @@
     environment   what must hold before the import; imports nothing of LiteLLM
     doors         what we use of LiteLLM, named; a test for each fails when LiteLLM moves
     messages      doors too: a message's way through LiteLLM, where it is another with us
-    mended        doors too: what else is, as how often it asks, and how a stream ends
+    endings       doors too: a completion's stream ends as its provider says, or is cut
+    mended        doors too: what else is otherwise, as how often it asks
     spending      doors too: the price of what had come of a stream that broke
     verdict       the gateway's decision as it comes with a request, sealed
     intake        the ASGI layer around LiteLLM's app: takes the verdict off, counts

@@ -4,7 +4,8 @@ LiteLLM's proxy is a program more than a library, and half of what a host needs 
 So that an upgrade that moves something fails in a test, and not in somebody's requests, nothing
 else in the house touches LiteLLM: each function here is one door, tests/worker/test_doors.py opens
 every one of them, and what they return is plain data. What LiteLLM is made to do otherwise than it
-would stands in two modules beside this one: for messages in `messages`, for the rest in `mended`.
+would stands in three modules beside this one: for messages in `messages`, for the ends of streams
+in `endings`, for the rest in `mended`.
 
 Importing this module imports LiteLLM, which takes seconds; `environment.prepare` comes first.
 """

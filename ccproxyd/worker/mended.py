@@ -1,9 +1,8 @@
 """What else LiteLLM, and OpenAI's library below it, do in another way with us.
 
-Streams: one can end in an error, or without any end. LiteLLM takes the status of the one away,
-which is in its type, and makes an end for the other, so that half an answer looks whole. An error
-of OpenAI's responses loses its words; and a text completion's last piece has no text where the API
-has an empty one, on which clients stumble that put the pieces together.
+Streams: an error of OpenAI's responses loses its words; and a text completion's last piece has no
+text where the API has an empty one, on which clients stumble that put the pieces together. How the
+others end is told in `endings`.
 
 Asking: OpenAI's library asks again by itself where LiteLLM says nothing, for as long as a
 provider's `retry-after` says, and nobody counts it; how often to ask is for the config to say, and
@@ -17,17 +16,14 @@ These are doors as those of `doors`; tests/worker/test_mended.py opens each.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from urllib.parse import quote
 
 import httpx
 import litellm
 from litellm.images import main as images
-from litellm.llms.anthropic.chat import handler as anthropics
-from litellm.llms.anthropic.common_utils import AnthropicError
-from litellm.llms.base_llm import base_model_iterator as iterators
 from litellm.llms.custom_httpx import aiohttp_transport
 from litellm.llms.custom_httpx import http_handler as handlers
 from litellm.llms.openai import common_utils as openai_clients
@@ -36,107 +32,15 @@ from litellm.llms.openai.chat import gpt_transformation as gpts
 from litellm.llms.openai.fine_tuning import handler as tunings
 from litellm.llms.openai.responses import transformation as responses
 from litellm.proxy import common_request_processing, proxy_server
-from litellm.types.utils import CallTypes, ModelResponseStream
+from litellm.types.utils import CallTypes
 from litellm.utils import TextCompletionStreamWrapper
-from openai import AsyncStream
 from openai import _base_client as openai_library
-from openai._streaming import ServerSentEvent
-from openai.resources import completions as texts
-from openai.resources.chat.completions import completions as chats
 
-from ccproxyd.errors import NO_REASON, anthropic_status, message_in, proxy_error
+from ccproxyd.errors import proxy_error
 from ccproxyd.worker.failures import told_by_an_error
 
-_NO_END: Final = "the stream ended without sending complete message body"
-"""As httpx begins it when a body is shorter than its head has said."""
 _ASCII: Final = bytes(range(128))
-_LAST: Final = "message_stop"
-_ERRORS: Final = (
-    *(b"event: error", b"event:error"),
-    *(b'data: {"type":"error"', b'data: {"type": "error"', b'data:{"type":"error"'),
-)
-"""How the event of one begins in a stream of Anthropic's."""
 _ASKED_AGAIN: Final = frozenset({CallTypes.atranscription, CallTypes.aspeech})
-
-_Piece = TypeVar("_Piece")
-
-
-class _WholeMessage(anthropics.ModelResponseIterator):  # type: ignore[misc]
-    """LiteLLM's way from a stream of Anthropic's to a chat's."""
-
-    _is_whole = False
-
-    def chunk_parser(self, chunk: dict[str, Any]) -> Any:
-        """
-        Raises:
-            AnthropicError: the event is an error; with the status that its type stands for.
-        """
-        kind = chunk.get("type")
-        if kind == "error":
-            error = chunk.get("error")
-            named = error.get("type") if isinstance(error, dict) else None
-            said = message_in(chunk) or NO_REASON
-            raise AnthropicError(status_code=anthropic_status(named) or 500, message=said)
-        self._is_whole = self._is_whole or kind == _LAST
-        return super().chunk_parser(chunk)
-
-    async def __anext__(self) -> Any:
-        """
-        Raises:
-            httpx.RemoteProtocolError: the stream is over, and has not said so.
-        """
-        try:
-            return await super().__anext__()
-        except StopAsyncIteration:
-            if self._is_whole:
-                raise
-        raise httpx.RemoteProtocolError(_NO_END)
-
-
-class _WholeStream(AsyncStream[_Piece]):
-    """OpenAI's streams of completions, whose reader leaves at the last event."""
-
-    async def _iter_events(self) -> AsyncIterator[ServerSentEvent]:
-        """
-        Raises:
-            httpx.RemoteProtocolError: the stream is over, and nobody has left.
-        """
-        async for event in super()._iter_events():
-            yield event
-        raise httpx.RemoteProtocolError(_NO_END)
-
-
-def _to_its_end(advance: Callable[[Any], Awaitable[Any]]) -> Callable[[Any], Awaitable[Any]]:
-    """Of the iterator that LiteLLM has for the many who speak as OpenAI's chat does.
-
-    Those who do not, give it pieces of another kind; so it does itself at `[DONE]`.
-    """
-
-    async def advanced(pieces: Any) -> Any:
-        try:
-            piece = await advance(pieces)
-        except StopAsyncIteration:
-            if getattr(pieces, "_last_was_of_another_kind", False):
-                raise
-        else:
-            pieces._last_was_of_another_kind = not isinstance(piece, ModelResponseStream)  # noqa: SLF001
-            return piece
-        raise httpx.RemoteProtocolError(_NO_END)
-
-    return advanced
-
-
-def let_streams_end_as_they_do() -> None:
-    """From now on a completion's stream that fails has the status of its failure.
-
-    And one that stops before it has given a reason to is cut: LiteLLM would say that it is done. It
-    takes no notice where the reason is there, and only the last event is not.
-    """
-    anthropics.ModelResponseIterator = _WholeMessage
-    chats.AsyncStream = texts.AsyncStream = _WholeStream  # type: ignore[attr-defined]
-    iterators.BaseModelResponseIterator.__anext__ = _to_its_end(
-        iterators.BaseModelResponseIterator.__anext__
-    )
 
 
 def let_responses_say_why_they_fail() -> None:
@@ -377,7 +281,6 @@ def _with_metadata(
 
 def mend() -> None:
     """All of these, before LiteLLM reads a config."""
-    let_streams_end_as_they_do()
     let_responses_say_why_they_fail()
     give_every_piece_a_text()
     ask_openais_once()

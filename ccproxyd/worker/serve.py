@@ -27,6 +27,7 @@ from ccproxyd.config.aliases import install_aliases
 from ccproxyd.worker import (
     abandoned,
     doors,
+    endings,
     handler,
     logs,
     mended,
@@ -121,6 +122,7 @@ async def _litellm(
     """LiteLLM running on the order's config, our handler among its callbacks just once."""
     callback = _install_handler(order, send)
     messages.mend(partial(outgoing.lent_to_a_count, environ=os.environ))
+    endings.let_streams_end_as_they_do()
     mended.mend()
     spending.price_what_had_come()
     running = doors.started(order.config)

@@ -1,4 +1,4 @@
-"""A provider for the tests: Anthropic's and OpenAI's APIs on a loopback port of this process.
+"""A provider for the tests: everybody's APIs on a loopback port of this process.
 
     async with MockProvider() as provider:     # in the test's own loop
         provider.url, provider.requests
@@ -61,11 +61,16 @@ from attrs import define, field, frozen
 
 from ccproxyd.demo import answers
 from ccproxyd.demo.answers import Answer, Body, words
+from tests.support import abroad
 
 MODELS: Final = ("claude-opus-4-8", "claude-sonnet-5", "claude-haiku-4-5", "gpt-5")
 
 _DIRECTIVE: Final = re.compile(r"@@([a-z][^@]*)@@")
-_PROMPTS: Final = "messages input prompt query document input_file_id name file".split()
+_STREAMING: Final = (":streamGenerateContent", "/converse-stream")
+_ABROAD: Final = ("/v1/chat", "/v2/chat")
+_PROMPTS: Final = (
+    "messages message contents input prompt query document input_file_id name file".split()
+)
 _PIECE: Final = 16 * 1024
 _BODY_LIMIT: Final = 1024**3
 _HEADER_LIMIT: Final = 64 * 1024
@@ -110,7 +115,7 @@ class Recorded:
 
     @property
     def stream(self) -> bool:
-        return self.fields.get("stream") is True
+        return self.fields.get("stream") is True or self.path.endswith(_STREAMING)
 
     @property
     def anthropic(self) -> bool:
@@ -244,6 +249,8 @@ class MockProvider:
         app = web.Application(client_max_size=_BODY_LIMIT)
         for path, reply in self._replies().items():
             app.router.add_post(path, self._handler(reply))
+        app.router.add_post("/v1beta/models/{called:.*}", self._handler(self._google))
+        app.router.add_post("/model/{called:.*}", self._handler(self._amazon))
         app.router.add_get("/v1/models", self._handler(self._list_models))
         app.router.add_get("/models", self._handler(self._list_models))
         app.router.add_get("/v1/realtime", self._handler(self._realtime))
@@ -271,6 +278,8 @@ class MockProvider:
             **openai,
             **{f"/v1{path}": reply for path, reply in openai.items()},
             "/v2/rerank": self._rerank,
+            "/v2/chat": self._cohere,
+            "/v1/chat": self._old_cohere,
         }
 
     def _handler(self, reply: Reply) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
@@ -338,6 +347,23 @@ class MockProvider:
         if exchange.script.has("failed"):
             return await exchange.send(_failed_response(answer, exchange.script.options["failed"]))
         return await exchange.send(answers.response(answer), answers.response_frames(answer))
+
+    async def _google(self, exchange: Exchange) -> web.StreamResponse:
+        answer = exchange.answer()
+        return await exchange.send(abroad.google(answer), abroad.google_frames(answer))
+
+    async def _amazon(self, exchange: Exchange) -> web.StreamResponse:
+        answer = exchange.answer()
+        return await exchange.send(abroad.amazon(answer), abroad.amazon_frames(answer))
+
+    async def _cohere(self, exchange: Exchange) -> web.StreamResponse:
+        answer = exchange.answer()
+        return await exchange.send(abroad.cohere(answer), abroad.cohere_frames(answer))
+
+    async def _old_cohere(self, exchange: Exchange) -> web.StreamResponse:
+        answer = exchange.answer()
+        body = {"text": answer.text, "finish_reason": "COMPLETE"}
+        return await exchange.send(body, abroad.old_cohere_frames(answer))
 
     async def _completions(self, exchange: Exchange) -> web.StreamResponse:
         answer = exchange.answer()
@@ -630,7 +656,8 @@ def _newest_text(value: Any) -> str:
         messages = [item for item in value if isinstance(item, dict) and "role" in item]
         if messages:
             users = [item for item in messages if item["role"] == "user"]
-            return _text_of(users[-1].get("content")) if users else ""
+            newest = users[-1] if users else {}
+            return _text_of(newest.get("content") or newest.get("parts"))
     return _text_of(value)
 
 
@@ -696,6 +723,8 @@ def _error_frame(recorded: Recorded, kind: str | None = None) -> bytes:
         body = _error(recorded, 529, "Overloaded")
         named = {"type": kind} if kind else {}
         return answers.event("error", {**body, "error": {**body["error"], **named}})
+    if recorded.path in _ABROAD or recorded.path.endswith(_STREAMING):
+        return abroad.error_frame(recorded.path, "Overloaded")
     if recorded.path.endswith("/responses"):
         code = kind or "server_error"
         error = {"type": "error", "code": code, "message": "Overloaded", "param": None}

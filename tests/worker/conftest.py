@@ -30,6 +30,14 @@ def messages(doors: ModuleType) -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def endings(doors: ModuleType) -> ModuleType:
+    """`ccproxyd.worker.endings`."""
+    from ccproxyd.worker import endings
+
+    return endings
+
+
+@pytest.fixture(scope="session")
 def mended(doors: ModuleType) -> ModuleType:
     """`ccproxyd.worker.mended`."""
     from ccproxyd.worker import mended

@@ -4,26 +4,13 @@ import json
 
 import pytest
 
-from ccproxyd.errors import NO_REASON
-from ccproxyd.worker.failures import CUT, PROVIDER, find
+from ccproxyd.worker.failures import PROVIDER, find
 from tests.support.provider import MockProvider
+from tests.worker.asking import CLAUDE, GPT, TEXT, address
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore")]
 
-CLAUDE, GPT, TEXT = "anthropic/m", "openai/m", "text-completion-openai/m"
 SLOW_DOWN = "@@status=429;retry-after=0.01;message=slow down@@"
-
-
-@pytest.fixture
-def whole_streams(mended, monkeypatch):
-    monkeypatch.setattr(
-        mended.anthropics, "ModelResponseIterator", mended.anthropics.ModelResponseIterator
-    )
-    for module in (mended.chats, mended.texts):
-        monkeypatch.setattr(module, "AsyncStream", module.AsyncStream)
-    pieces = mended.iterators.BaseModelResponseIterator
-    monkeypatch.setattr(pieces, "__anext__", pieces.__anext__)
-    mended.let_streams_end_as_they_do()
 
 
 @pytest.fixture
@@ -47,93 +34,7 @@ def texts_given(mended, monkeypatch):
     mended.give_every_piece_a_text()
 
 
-def address(provider, model):
-    base = provider.url if model == CLAUDE else f"{provider.url}/v1"
-    return {"api_base": base, "api_key": "none", "max_retries": 0}
-
-
-async def streamed(litellm, provider, model, directive):
-    """The reasons that a stream gives to be over, or the exception that it ends in."""
-    said = f"hello @@{directive}@@"
-    where = address(provider, model)
-    try:
-        if model == TEXT:
-            answer = await litellm.atext_completion(model=model, prompt=said, stream=True, **where)
-        else:
-            turns = [{"role": "user", "content": said}]
-            answer = await litellm.acompletion(model=model, messages=turns, stream=True, **where)
-        return {chunk.choices[0].finish_reason async for chunk in answer if chunk.choices} - {None}
-    except Exception as error:
-        return error
-
-
 each_model = pytest.mark.parametrize("model", [CLAUDE, GPT, TEXT])
-LIKE_OPENAI = tuple(
-    f"{provider}/m"
-    for provider in (
-        "azure_ai databricks deepseek fireworks_ai groq hosted_vllm mistral openrouter perplexity "
-        "together_ai xai"
-    ).split()
-)
-"""By every kind of iterator that LiteLLM has for who speaks as OpenAI's chat does."""
-
-
-@pytest.mark.usefixtures("whole_streams")
-@pytest.mark.parametrize("model", [CLAUDE, GPT, TEXT, *LIKE_OPENAI])
-async def test_a_stream_that_says_that_it_is_over_is_whole(litellm, model):
-    async with MockProvider() as provider:
-        assert await streamed(litellm, provider, model, "events=3") == {"stop"}
-
-
-@pytest.mark.usefixtures("whole_streams")
-@pytest.mark.parametrize("model", [CLAUDE, GPT, TEXT, *LIKE_OPENAI])
-@pytest.mark.parametrize("events", [0, 1, 3])
-async def test_a_stream_that_stops_before_its_end_is_cut(litellm, model, events):
-    """LiteLLM would say that it is done, and why."""
-    async with MockProvider() as provider:
-        ended = await streamed(litellm, provider, model, f"events=8;short={events}")
-    assert find(ended, streams=True).source == CUT
-
-
-@pytest.mark.usefixtures("whole_streams")
-@pytest.mark.parametrize(
-    ("model", "events"),
-    [(CLAUDE, 13), (GPT, 10), (TEXT, 8), *((model, 10) for model in LIKE_OPENAI)],
-)
-async def test_a_stream_that_has_said_why_it_ends_is_whole(litellm, model, events):
-    """All of it is there but `message_stop`, or `[DONE]`, which not every server sends."""
-    async with MockProvider() as provider:
-        ended = await streamed(litellm, provider, model, f"events=8;short={events}")
-    assert ended == {"stop"}
-
-
-@pytest.mark.usefixtures("whole_streams")
-@pytest.mark.parametrize(
-    ("kind", "status"),
-    [
-        ("overloaded_error", 529),
-        ("rate_limit_error", 429),
-        ("invalid_request_error", 400),
-        ("api_error", 500),
-        ("some_error", 500),
-    ],
-)
-@pytest.mark.parametrize("event", [0, 2])
-async def test_an_error_in_anthropics_stream_has_the_status_of_its_type(
-    litellm, kind, status, event
-):
-    async with MockProvider() as provider:
-        ended = await streamed(litellm, provider, CLAUDE, f"events=8;error={event};type={kind}")
-    told = ended.__cause__ or ended.__context__ or ended
-    assert (told.status_code, "Overloaded" in str(told)) == (status, True)
-
-
-@pytest.mark.usefixtures("whole_streams")
-@pytest.mark.parametrize("error", [{}, {"error": {"type": "api_error"}}])
-def test_an_error_without_words_in_anthropics_stream_says_that_it_has_none(mended, error):
-    pieces = mended.anthropics.ModelResponseIterator(iter(()), sync_stream=True)
-    with pytest.raises(mended.AnthropicError, match=NO_REASON):
-        pieces.chunk_parser({"type": "error", **error})
 
 
 @pytest.fixture

@@ -110,7 +110,7 @@ def test_googles_own_paths_are_reached_with_a_key_of_ours(
     path = "/gemini/v1beta/models/gemini-2.5-pro:generateContent"
     with httpx.Client(base_url=str(daemon.client.base_url), timeout=60) as client:
         answer = ask(client, path, json={"contents": []}, headers={header: daemon.key})
-    assert b"mock: no /v1beta/models/gemini-2.5-pro" in answer.body, "but there it was asked"
+    assert answer.json["candidates"][0]["content"]["parts"] == [{"text": "mock: ok"}]
     asked = provider.requests[-1]
     assert asked.path == path.removeprefix("/gemini")
     assert not {"x-goog-api-key", "x-litellm-api-key", "authorization"} & set(asked.headers)

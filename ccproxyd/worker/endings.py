@@ -1,0 +1,237 @@
+"""How a completion's stream ends: as its provider has said, or not at all.
+
+One can end in an error, or without any end. LiteLLM takes the status of the one away, which is in
+its type, and makes an end for the other, so that half an answer looks whole. Every protocol says
+in its last words why an answer is over: a reader that has not heard that has been cut off.
+
+LiteLLM has a reader for each protocol; of Cohere's it overhears these last words, and the calls of
+tools.
+
+These are doors as those of `doors`; tests/worker/test_endings.py opens each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing
+from typing import Any, Final, TypeVar
+
+import httpx
+from litellm.llms.anthropic.chat import handler as anthropics
+from litellm.llms.anthropic.common_utils import AnthropicError
+from litellm.llms.base_llm import base_model_iterator as iterators
+from litellm.llms.bedrock.chat import invoke_handler as amazons
+from litellm.llms.cohere import common_utils as coheres
+from litellm.llms.cohere.chat import v2_transformation as cohere_chats
+from litellm.llms.vertex_ai.gemini import vertex_and_google_ai_studio_gemini as googles
+from litellm.types.utils import ModelResponseStream
+from openai import AsyncStream
+from openai._streaming import ServerSentEvent
+from openai.resources import completions as texts
+from openai.resources.chat.completions import completions as chats
+
+from ccproxyd.errors import NO_REASON, anthropic_status, message_in
+
+_NO_END: Final = "the stream ended without sending complete message body"
+"""As httpx begins it when a body is shorter than its head has said."""
+_LAST: Final = "message_stop"
+_GOING_ON: Final = frozenset(
+    "role trace contentBlockIndex "
+    "messageStart contentBlockStart contentBlockDelta contentBlockStop".split()
+)
+"""What the events of `ConverseStream` have before its last, and those of a Nova model's own."""
+
+_COHERE_FAILED: Final = {"ERROR": 500, "TIMEOUT": 504}
+_COHERE_REASONS: Final = {"TOOL_CALL": "tool_calls"}
+"""Those that LiteLLM takes for "stop"."""
+
+_Piece = TypeVar("_Piece")
+_Advance = Callable[[Any], Awaitable[Any]]
+
+
+# -- Anthropic
+
+
+class _WholeMessage(anthropics.ModelResponseIterator):  # type: ignore[misc]
+    """LiteLLM's way from a stream of Anthropic's to a chat's."""
+
+    _is_whole = False
+
+    def chunk_parser(self, chunk: dict[str, Any]) -> Any:
+        """
+        Raises:
+            AnthropicError: the event is an error; with the status that its type stands for.
+        """
+        kind = chunk.get("type")
+        if kind == "error":
+            error = chunk.get("error")
+            named = error.get("type") if isinstance(error, dict) else None
+            said = message_in(chunk) or NO_REASON
+            raise AnthropicError(status_code=anthropic_status(named) or 500, message=said)
+        self._is_whole = self._is_whole or kind == _LAST
+        return super().chunk_parser(chunk)
+
+    async def __anext__(self) -> Any:
+        """
+        Raises:
+            httpx.RemoteProtocolError: the stream is over, and has not said so.
+        """
+        try:
+            return await super().__anext__()
+        except StopAsyncIteration:
+            if self._is_whole:
+                raise
+        raise httpx.RemoteProtocolError(_NO_END)
+
+
+# -- OpenAI, and who speaks like it
+
+
+class _WholeStream(AsyncStream[_Piece]):
+    """OpenAI's streams of completions, whose reader leaves at the last event."""
+
+    async def _iter_events(self) -> AsyncIterator[ServerSentEvent]:
+        """
+        Raises:
+            httpx.RemoteProtocolError: the stream is over, and nobody has left.
+        """
+        async for event in super()._iter_events():
+            yield event
+        raise httpx.RemoteProtocolError(_NO_END)
+
+
+def _to_its_end(advance: _Advance) -> _Advance:
+    """Of the iterator that LiteLLM has for the many who speak as OpenAI's chat does.
+
+    Those who do not, give it pieces of another kind; so it does itself at `[DONE]`.
+    """
+
+    async def advanced(pieces: Any) -> Any:
+        try:
+            piece = await advance(pieces)
+        except StopAsyncIteration:
+            if getattr(pieces, "_last_was_of_another_kind", False):
+                raise
+        else:
+            pieces._last_was_of_another_kind = not isinstance(piece, ModelResponseStream)  # noqa: SLF001
+            return piece
+        raise httpx.RemoteProtocolError(_NO_END)
+
+    return advanced
+
+
+# -- Google, Amazon and Cohere
+
+
+def _until_it_is_over(advance: _Advance) -> _Advance:
+    """Of an iterator that knows by `_is_whole` whether it has heard the reason of the end."""
+
+    async def advanced(pieces: Any) -> Any:
+        try:
+            return await advance(pieces)
+        except StopAsyncIteration:
+            if getattr(pieces, "_is_whole", False):
+                raise
+        raise _cut()
+
+    return advanced
+
+
+def _cut() -> httpx.RemoteProtocolError:
+    """With a request, which LiteLLM asks it for; nobody knows any more where that went."""
+    return httpx.RemoteProtocolError(_NO_END, request=httpx.Request("POST", ""))
+
+
+def _noting_the_end(
+    read: Callable[..., Any], says_why: Callable[[Any], bool]
+) -> Callable[..., Any]:
+    """Of what a reader does with each event, for which it has a name of its own."""
+
+    def noting(reader: Any, *event: Any, **named: Any) -> Any:
+        (said,) = (*event, *named.values())
+        reader._is_whole = getattr(reader, "_is_whole", False) or says_why(said)  # noqa: SLF001
+        return read(reader, *event, **named)
+
+    return noting
+
+
+def _google_says_why(event: Mapping[str, Any]) -> bool:
+    """A prompt that is refused has no candidates."""
+    is_blocked = "blockReason" in (event.get("promptFeedback") or {})
+    return is_blocked or any("finishReason" in one for one in event.get("candidates") or ())
+
+
+def _amazon_says_why(event: Mapping[str, Any]) -> bool:
+    """Or may have said so: other models have other words, of which LiteLLM reads no reason."""
+    return not _GOING_ON.intersection(event)
+
+
+def _decoded_to_its_end(
+    decode: Callable[..., AsyncGenerator[Any, None]],
+) -> Callable[..., AsyncGenerator[Any, None]]:
+    """Of Amazon's frames, where they are in Amazon's own words, or in Anthropic's."""
+
+    async def decoded(decoder: Any, *asked: Any, **more: Any) -> AsyncGenerator[Any, None]:
+        async with aclosing(decode(decoder, *asked, **more)) as pieces:
+            async for piece in pieces:
+                yield piece
+        reader = getattr(decoder, "anthropic_model_response_iterator", decoder)
+        if not getattr(reader, "_is_whole", True):
+            raise _cut()
+
+    return decoded
+
+
+class _WholeCohere(cohere_chats.CohereV2ModelResponseIterator):  # type: ignore[misc]
+    """LiteLLM's way from a stream of Cohere's to a chat's.
+
+    It looks for the last words, and for tools, by names that Cohere does not use; source: Cohere's
+    `/v2/chat`, whose events have a `type`, and their contents in `delta`.
+    """
+
+    def chunk_parser(self, chunk: dict[str, Any]) -> Any:
+        """
+        Raises:
+            CohereError: the answer has failed.
+        """
+        kind, delta = chunk.get("type"), chunk.get("delta")
+        if kind == "message-end" and (reason := delta.get("finish_reason")) in _COHERE_FAILED:
+            said = message_in(delta) or NO_REASON
+            raise coheres.CohereError(status_code=_COHERE_FAILED[reason], message=said)
+        kind = "tool-call-delta" if kind == "tool-call-start" else kind
+        return super().chunk_parser({"data": chunk, "event": kind, **chunk, "type": kind})
+
+    def _parse_message_end(self, chunk: dict[str, Any]) -> tuple[bool, str, Any]:
+        is_finished, reason, usage = super()._parse_message_end(chunk)
+        return is_finished, _COHERE_REASONS.get(reason, reason), usage
+
+    def _parse_tool_call_delta(self, chunk: dict[str, Any]) -> dict[str, Any]:
+        call = chunk["delta"]["message"]["tool_calls"]
+        function = {"name": None, "arguments": "", **call["function"]}
+        named = {"id": call.get("id"), "type": "function", "index": chunk.get("index", 0)}
+        return {**named, "function": function}
+
+
+def let_streams_end_as_they_do() -> None:
+    """From now on a completion's stream that fails has the status of its failure.
+
+    And one that stops before it has given a reason to is cut: LiteLLM would say that it is done. It
+    takes no notice where the reason is there, and only the last event is not.
+    """
+    anthropics.ModelResponseIterator = _WholeMessage
+    chats.AsyncStream = texts.AsyncStream = _WholeStream  # type: ignore[attr-defined]
+    iterators.BaseModelResponseIterator.__anext__ = _to_its_end(
+        iterators.BaseModelResponseIterator.__anext__
+    )
+    cohere_chats.CohereV2ModelResponseIterator = _WholeCohere
+    for reader, says_why in (
+        (googles.ModelResponseIterator, _google_says_why),
+        (coheres.ModelResponseIterator, lambda event: event.get("is_finished") is True),
+        (_WholeCohere, lambda event: event.get("type") == "message-end"),
+    ):
+        reader.chunk_parser = _noting_the_end(reader.chunk_parser, says_why)
+        reader.__anext__ = _until_it_is_over(reader.__anext__)
+    amazons.AnthropicModelResponseIterator = _WholeMessage
+    decoder = amazons.AWSEventStreamDecoder
+    decoder.chunk_parser = _noting_the_end(decoder.chunk_parser, _amazon_says_why)
+    decoder.aiter_bytes = _decoded_to_its_end(decoder.aiter_bytes)
