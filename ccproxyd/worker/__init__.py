@@ -12,7 +12,9 @@
     abandoned     a call whose client has gone is ended, where LiteLLM would go on with it
     handler       LiteLLM's callback: applies the verdict, reports the price
     outgoing      what a request becomes for the deployment that LiteLLM has chosen
-    failures      what a provider really said, out of LiteLLM's exceptions and words
+    failures      what a provider really said, out of LiteLLM's exceptions
+    words         the same out of LiteLLM's words
+    events        an error event of LiteLLM's in a stream, with what really happened
     answering     the layer on an answer's way out: tells failures, sorts headers
     standalone    the handler's own decision, in a plain `litellm --config`
     logs          nothing private leaves: one handler, two sinks, no text once requests come

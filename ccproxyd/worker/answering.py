@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMappi
 from typing import Any, Final
 
 from ccproxyd.worker import failures
+from ccproxyd.worker.events import cleared
 from ccproxyd.worker.failures import Failure, Headers, Slot
 
 HEADER: Final = b"x-ccproxy-failure"
@@ -66,7 +67,7 @@ class Answering:
         elif self._begun is not None:
             await self._begin(self._begun, message)
         else:
-            message["body"] = failures.cleared(message.get("body", b""), self._slot)
+            message["body"] = cleared(message.get("body", b""), self._slot)
             if self._slot.has_broken:
                 message["more_body"] = True
             await self._send(message)

@@ -10,15 +10,14 @@ A stream can break between its head and all the rest, or together with its first
 LiteLLM's client loses what it has not handed on. LiteLLM makes a status of it, as of a provider
 that never answered; but clients act differently on a stream that is cut, so the two are told apart.
 
-LiteLLM's own refusals, and the errors that it writes into a stream, have no such chain. Of these
-only the words are cleared (`plain`). Where a provider answers with 200 and nothing that LiteLLM can
-read, or with an error, it quotes all that came, and may even take the 200 for the status of its own
-answer. What it says of a client's mistakes it has for errors of its own, but for some.
+LiteLLM's own refusals have no such chain: of these only the words are cleared (`words`), as in the
+errors that it writes into a stream (`events`). Where a provider answers with 200 and nothing that
+LiteLLM can read, or with an error, it may even take the 200 for the status of its own answer. What
+it says of a client's mistakes it has for errors of its own, but for some.
 """
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Collection, Iterator
 from contextlib import suppress
@@ -38,6 +37,18 @@ from ccproxyd.errors import (
     ValidationError,
     message_in,
     proxy_error,
+)
+from ccproxyd.worker.words import (
+    has_broken,
+    has_stalled,
+    is_litellms_own,
+    is_unread,
+    parsed,
+    plain,
+    seconds_to_cool,
+    status_in,
+    told_by_an_error,
+    unquoted,
 )
 
 PROVIDER: Final = b"provider"
@@ -71,49 +82,8 @@ _LACKS_A_PARAMETER: Final = "ProxyMissingRequiredParamError"
 _NATIVELY_BROKEN: Final = re.compile(r"upstream network error: [^()]*\((\w+)\)")
 """What LiteLLM's compiled part says, with its own name for what broke."""
 
-_CLASSES: Final = re.compile(
-    r"(litellm\.\w+: |[A-Z]\w*(Error|Exception|Timeout): |Timeout Error: "
-    r"|[\w-]+(Exception|Error) -( |$))+"
-)
-_ADVICE: Final = re.compile(
-    r"\. Handle with `litellm\.\w+`\.|\nLiteLLM: model group |\nmodel=\S+\. context_window_fall"
-    r"|\nTraceback \(most recent call last\):\n|Deployment Info: |Set 'context_window_fallback'"
-    r"|Received Model Group=| Original exception: \w+: litellm\.|Received Messages=| Passed model="
-)
-"""How what LiteLLM adds begins."""
-_WRITTEN_BY_LITELLM: Final = ("litellm.", "Invalid request format: litellm.")
-_ERROR_EVENTS: Final = (
-    b"event: error\n",
-    b"event: response.failed\n",
-    b'data: {"error"',
-    b'data: {"type":"error"',
-)
-_OF_A_CHAT: Final = {"message", "type", "param", "code"}
-_IS_STATUS: Final = re.compile("[45][0-9][0-9]")
-_COOLING_DOWN: Final = re.compile(r"[Tt]ry again in (\d+) seconds")
-_STALLED: Final = (
-    "Timeout on reading data from socket",
-    "Request timed out",
-    "Connection timed out",
-)
-_BROKEN: Final = ("Response payload is not completed", "Server disconnected", "Connection error.")
-"""What aiohttp says, and, where LiteLLM quotes them, other libraries. A text can be long, and quote
-a conversation: it is looked through once."""
-_NO_WORDS: Final = (
-    "<",
-    "{",
-    "Expecting value: line",
-    "Empty or invalid response from LLM endpoint",
-    "Unable to get json response",
-    "LiteLLM: provider returned ",
-    "openai closed the responses stream before any terminal event",
-)
-"""How a text begins that LiteLLM has about an answer that it cannot read, or quotes from it."""
 _FAILED_RESPONSE: Final = b"event: response.failed\n"
 _NO_SUCCESS: Final = (b'{"type":"error"', b"null", _FAILED_RESPONSE)
-_PRINTED: Final = re.compile(r"""b['"]|\{'|\(\d{3}, ['"]""")
-_PRINTED_ANSWER: Final = re.compile(r"""\(\d{3}, ['"]""")
-
 _NO_TEXT: Final = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 """LiteLLM does not say any more how an error was compressed, and hands it on as it is."""
 _UNREAD: Final = (httpx.DecodingError, httpx.TooManyRedirects, aiohttp.ClientResponseError)
@@ -175,7 +145,7 @@ def _status_in_stream(error: BaseException) -> int | None:
 def _status_of(error: BaseException) -> int | None:
     event = getattr(error, "body", None)
     told = event.get("code") if isinstance(event, dict) else getattr(error, "status_code", None)
-    return int(str(told)) if _IS_STATUS.fullmatch(str(told)) else None
+    return status_in(told)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -226,28 +196,9 @@ def _told_as_success(error: BaseException, *, streams: bool) -> ProxyError | Non
     status, said = getattr(error, "status_code", None), str(getattr(error, "message", ""))
     if status in _REDIRECTIONS:
         return ProxyError(UNREADABLE, code=502)
-    if streams or status not in _SUCCESSES or said.startswith(_WRITTEN_BY_LITELLM):
+    if streams or status not in _SUCCESSES or is_litellms_own(said):
         return None  # LiteLLM's own words stand around the answer, which is further in
-    return told_by_an_error(_unquoted(said))
-
-
-def told_by_an_error(body: Any) -> ProxyError:
-    """What came with a status of success: with the status that it names for itself, or 502.
-
-    >>> told_by_an_error({"error": {"message": "slow down", "code": "429"}}).code
-    429
-    """
-    words = message_in(body) or ""
-    if not words or words.startswith(_NO_WORDS):
-        return ProxyError(UNREADABLE, code=502)
-    return proxy_error(words, _status_named_in(body) or 502)
-
-
-def _status_named_in(body: Any) -> int | None:
-    inner = body.get("error") if isinstance(body, dict) else None
-    error = inner if isinstance(inner, dict) else body
-    code = str(error.get("code")) if isinstance(error, dict) else ""
-    return int(code) if _IS_STATUS.fullmatch(code) else None
+    return told_by_an_error(unquoted(said))
 
 
 def _mistake(error: BaseException) -> ValidationError | None:
@@ -345,11 +296,11 @@ def of_litellm(status: int, headers: Headers, body: bytes) -> Failure:
     """
     said = message_in(_told_in(body)) or ""
     kept = [(name, value) for name, value in headers if name.lower() == b"retry-after"]
-    if not kept and (found := _COOLING_DOWN.search(said)):
-        kept = [(b"retry-after", found.group(1).encode())]
-    if status == 408 or _says(said, _STALLED):
+    if not kept and (seconds := seconds_to_cool(said)):
+        kept = [(b"retry-after", seconds.encode())]
+    if status == 408 or has_stalled(said):
         return ours(UpstreamTimeout(_NOT_IN_TIME))
-    if _says(said, _BROKEN):
+    if has_broken(said):
         return _unreached("APIConnectionError")
     return ours(_in_plain_words(status, said), kept)
 
@@ -357,125 +308,14 @@ def of_litellm(status: int, headers: Headers, body: bytes) -> Failure:
 def _told_in(body: bytes) -> Any:
     """What says why: all of it, or, of a stream's event, the response in it."""
     if not body.startswith(_FAILED_RESPONSE):
-        return _parsed(body)
-    event = _parsed(body.partition(b"data: ")[2].partition(b"\n")[0])
+        return parsed(body)
+    event = parsed(body.partition(b"data: ")[2].partition(b"\n")[0])
     return event.get("response") if isinstance(event, dict) else None
 
 
 def _in_plain_words(status: int, said: str) -> ProxyError:
     words = plain(said)
     if status < 400 or (status == 500 and said):
-        is_told = words and not words.startswith(_NO_WORDS)
-        words = words if is_told else UNREADABLE
-        status = status if is_told and status >= 400 else 502
+        status = 502 if status < 400 or is_unread(words) else status
+        words = UNREADABLE if is_unread(words) else words
     return proxy_error(words or f"LiteLLM failed with {status}", status)
-
-
-def _says(said: str, words: tuple[str, ...]) -> bool:
-    """Whether aiohttp says so, or, behind a word of LiteLLM's own, somebody else."""
-    aiohttps, *others = words
-    start = said.find("litellm.")
-    return aiohttps in said or (start >= 0 and any(said.find(one, start) >= 0 for one in others))
-
-
-def plain(text: str) -> str:
-    r"""A message without the wrapping that LiteLLM has put around it.
-
-    >>> plain("litellm.RateLimitError: RateLimitError: OpenAIException - slow down")
-    'slow down'
-    >>> plain('litellm.BadRequestError: AnthropicException - {"error": {"message": "no"}}')
-    'no'
-    >>> plain("TypeError: is what the provider says")
-    'TypeError: is what the provider says'
-    """
-    advice = _ADVICE.search(text)
-    said = text[: advice.start()].rstrip("\n") if advice else text
-    if said.startswith(_WRITTEN_BY_LITELLM):
-        said = said[said.index("litellm.") :]
-        classes = _CLASSES.match(said)
-        said = said[classes.end() :] if classes else said
-    elif not _PRINTED_ANSWER.match(said):
-        return said
-    return message_in(_unquoted(said)) or said
-
-
-def _unquoted(said: str) -> Any:
-    """LiteLLM prints bytes, an object, or a status with a body, as Python writes them."""
-    value: Any = said
-    if _PRINTED.match(said):
-        with suppress(SyntaxError, ValueError, MemoryError, RecursionError):
-            value = ast.literal_eval(said)
-    value = value[-1] if isinstance(value, tuple) else value
-    value = value.encode() if isinstance(value, str) else value
-    return _parsed(value) if isinstance(value, bytes) else value
-
-
-def _parsed(body: bytes) -> Any:
-    """JSON's value, or the text that is none."""
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return body.decode("utf-8", "replace")
-
-
-# -- in a stream
-
-
-def cleared(piece: bytes, slot: Slot) -> bytes:
-    """A piece of a stream; if it is an error event of LiteLLM's, with what really happened in it.
-
-    What the provider itself has sent stays as it is, byte for byte.
-    """
-    if not (piece.startswith(_ERROR_EVENTS) or (slot.failure and b"error" in piece)):
-        return piece
-    before, mark, rest = piece.partition(b"data: ")
-    data, *after = rest.partition(b"\n")
-    event = _parsed(data)
-    changed = _cleared_event(event, slot) if isinstance(event, dict) else event
-    if changed == event:
-        return piece
-    return b"".join((before, mark, orjson.dumps(changed), *after))
-
-
-def _cleared_event(event: dict[str, Any], slot: Slot) -> dict[str, Any]:
-    if isinstance(response := event.get("response"), dict):
-        return {**event, "response": _cleared_event(response, slot)}
-    error = event.get("error")
-    said = error.get("message") if isinstance(error, dict) else None
-    if not isinstance(error, dict) or not isinstance(said, str):
-        return event
-    broken = _how_it_broke(said, slot)
-    slot.has_broken = slot.has_broken or broken is not None
-    broken = broken or _of_a_chat(error, said, slot)
-    told = _told(broken, event) if broken else {"message": plain(said)}
-    return {**event, "error": {**error, **told}}
-
-
-def _of_a_chat(error: dict[str, Any], said: str, slot: Slot) -> ProxyError | None:
-    """LiteLLM's own event for a chat completion, which has a status for a code, in letters."""
-    code = error.get("code")
-    if error.keys() != _OF_A_CHAT or not (isinstance(code, str) and _IS_STATUS.fullmatch(code)):
-        return None
-    return proxy_error(plain(said), slot.status or int(code))
-
-
-def _how_it_broke(said: str, slot: Slot) -> ProxyError | None:
-    """What became of the connection, if that was it and not the provider's own word."""
-    known = slot.failure if slot.failure and slot.failure.source != PROVIDER else None
-    if _says(said, _STALLED) or (known and known.status == UpstreamTimeout.code):
-        return UpstreamTimeout("the answer stopped coming")
-    if _says(said, _BROKEN) or known:
-        return ProxyError("the answer was cut: the provider went away", code=502)
-    return None
-
-
-def _told(error: ProxyError, event: dict[str, Any]) -> dict[str, Any]:
-    """Each API's events have their own idea of a type and a code."""
-    match event:
-        case {"type": "error"}:
-            kind = "timeout_error" if isinstance(error, UpstreamTimeout) else "api_error"
-            return {"type": kind, "message": error.message}
-        case {"object": "response"}:
-            return {"message": error.message}
-        case _:
-            return error.to_json()["error"]

@@ -37,7 +37,7 @@ from litellm.utils import TextCompletionStreamWrapper
 from openai import _base_client as openai_library
 
 from ccproxyd.errors import proxy_error
-from ccproxyd.worker.failures import told_by_an_error
+from ccproxyd.worker.words import told_by_an_error
 
 _ASCII: Final = bytes(range(128))
 _ASKED_AGAIN: Final = frozenset({CallTypes.atranscription, CallTypes.aspeech})
