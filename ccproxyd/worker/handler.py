@@ -143,7 +143,7 @@ class CCProxyHandler(CustomLogger):  # type: ignore[misc]
             return None
         found = verdict.current.get()
         return outgoing.fit(
-            _asked_once(kwargs) if mended.would_be_asked_again(call_type) else kwargs,
+            mended.asked_once(kwargs, call_type),
             doors.is_messages(call_type),
             requested,
             found.api_key if found else None,
@@ -249,11 +249,6 @@ def _apply(found: Verdict, data: dict[str, Any]) -> None:
     }
     doors.metadata_of(data).update({**found.metadata, **marks, **doors.TRUE_MODEL})
     data["model"] = found.label
-
-
-def _asked_once(call: Mapping[str, Any]) -> dict[str, Any]:
-    said = call.get("max_retries")
-    return {**call, "max_retries": 0 if said is None else said}
 
 
 def _is_applied(data: Mapping[str, Any]) -> bool:

@@ -187,9 +187,14 @@ def _with_images(generate: Callable[..., Any]) -> Callable[..., Any]:
     return generated
 
 
-def would_be_asked_again(call_type: object) -> bool:
-    """Whether OpenAI's library asks again for such a call, if it has no `max_retries`."""
-    return call_type in _ASKED_AGAIN
+def asked_once(call: dict[str, Any], call_type: object) -> dict[str, Any]:
+    """The call, for which OpenAI's library asks once where nobody has said how often it may.
+
+    Of speech and transcriptions LiteLLM reads `max_retries`, and leaves the library its default.
+    """
+    if call_type not in _ASKED_AGAIN:
+        return call
+    return {**call, "max_retries": _none_unless_said(call.get("max_retries"))}
 
 
 def allow_any_headers() -> None:

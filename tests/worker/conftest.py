@@ -3,7 +3,9 @@
 import os
 import warnings
 from collections.abc import AsyncIterator
+from importlib import import_module
 from types import ModuleType
+from typing import Any
 
 import httpx
 import pytest
@@ -21,52 +23,22 @@ def doors() -> ModuleType:
     return doors
 
 
-@pytest.fixture(scope="session")
-def messages(doors: ModuleType) -> ModuleType:
-    """`ccproxyd.worker.messages`."""
-    from ccproxyd.worker import messages
+def _room(name: str) -> Any:
+    """A fixture that gives a module beside `doors`."""
 
-    return messages
+    @pytest.fixture(scope="session")
+    def imported(doors: ModuleType) -> ModuleType:
+        return import_module(f"ccproxyd.worker.{name}")
 
-
-@pytest.fixture(scope="session")
-def endings(doors: ModuleType) -> ModuleType:
-    """`ccproxyd.worker.endings`."""
-    from ccproxyd.worker import endings
-
-    return endings
+    return imported
 
 
-@pytest.fixture(scope="session")
-def mended(doors: ModuleType) -> ModuleType:
-    """`ccproxyd.worker.mended`."""
-    from ccproxyd.worker import mended
-
-    return mended
-
-
-@pytest.fixture(scope="session")
-def handlers(doors: ModuleType) -> ModuleType:
-    """`ccproxyd.worker.handler`."""
-    from ccproxyd.worker import handler
-
-    return handler
-
-
-@pytest.fixture(scope="session")
-def outgoing(doors: ModuleType) -> ModuleType:
-    """`ccproxyd.worker.outgoing`."""
-    from ccproxyd.worker import outgoing
-
-    return outgoing
-
-
-@pytest.fixture(scope="session")
-def spending(doors: ModuleType) -> ModuleType:
-    """`ccproxyd.worker.spending`."""
-    from ccproxyd.worker import spending
-
-    return spending
+messages = _room("messages")
+endings = _room("endings")
+mended = _room("mended")
+handlers = _room("handler")
+outgoing = _room("outgoing")
+spending = _room("spending")
 
 
 @pytest.fixture

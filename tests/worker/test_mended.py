@@ -131,16 +131,18 @@ async def test_no_images_are_made_up(litellm, mended, monkeypatch):
 
 
 @pytest.mark.parametrize("what", ["transcription", "speech"])
-async def test_what_would_be_asked_again_is_known_by_its_type(litellm, mended, what):
+async def test_what_the_library_would_ask_again_is_known_by_its_type(litellm, mended, what):
     """Where this finds one request alone, OpenAI's library leaves it, and we need not tell it."""
-    assert mended.would_be_asked_again(litellm.types.utils.CallTypes(f"a{what}"))
+    call_type = litellm.types.utils.CallTypes(f"a{what}")
     assert (await requests_for(litellm, what))[0] == 3
-    assert (await requests_for(litellm, what, max_retries=0))[0] == 1
+    once = mended.asked_once({}, call_type)
+    assert (await requests_for(litellm, what, **once))[0] == 1
+    assert mended.asked_once({"max_retries": 3}, call_type) == {"max_retries": 3}
 
 
 async def test_other_calls_are_left_alone(litellm, mended):
-    assert not mended.would_be_asked_again(litellm.types.utils.CallTypes.acompletion)
-    assert not mended.would_be_asked_again(None)
+    for call_type in (litellm.types.utils.CallTypes.acompletion, None):
+        assert mended.asked_once({}, call_type) == {}
 
 
 @pytest.fixture
