@@ -2,7 +2,8 @@
 
 One can end in an error, or without any end. LiteLLM takes the status of the one away, which is in
 its type, and makes an end for the other, so that half an answer looks whole. Every protocol says
-in its last words why an answer is over: a reader that has not heard that has been cut off.
+in its last words why an answer is over: a reader that has not heard that has been cut off, or was
+given something else than a stream.
 
 LiteLLM has a reader for each protocol; of Cohere's it overhears these last words, and the calls of
 tools.
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import httpx
 from litellm.llms.anthropic.chat import handler as anthropics
@@ -30,11 +31,15 @@ from openai._streaming import ServerSentEvent
 from openai.resources import completions as texts
 from openai.resources.chat.completions import completions as chats
 
-from ccproxyd.errors import NO_REASON, anthropic_status, message_in
+from ccproxyd.errors import NO_REASON, ProxyError, anthropic_status, message_in
+from ccproxyd.worker.words import parsed, told_by_an_error
 
 _NO_END: Final = "the stream ended without sending complete message body"
 """As httpx begins it when a body is shorter than its head has said."""
 _LAST: Final = "message_stop"
+_FIELDS: Final = ("data", "event", "id", "retry", ":")
+"""How the lines of a stream of events begin."""
+_CONTENTS: Final = ("is_finished", "text", "tool_use", "usage")
 _GOING_ON: Final = frozenset(
     "role trace contentBlockIndex "
     "messageStart contentBlockStart contentBlockDelta contentBlockStop".split()
@@ -47,6 +52,75 @@ _COHERE_REASONS: Final = {"TOOL_CALL": "tool_calls"}
 
 _Piece = TypeVar("_Piece")
 _Advance = Callable[[Any], Awaitable[Any]]
+
+
+class _Overheard:
+    """The lines of an answer; and what they say, if they are no events of a stream at all.
+
+    A provider, or a proxy before it, may answer with an error, or a page, and status 200. Readers
+    pass over the lines that are none of a stream's.
+    """
+
+    def __init__(self, lines: AsyncIterator[Any]) -> None:
+        self._lines = lines
+        self._said: list[str] = []
+        self.is_stream = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        line = await anext(self._lines)
+        if not self.is_stream:
+            self.is_stream = not isinstance(line, str) or line.startswith(_FIELDS)
+            self._said.append(str(line))
+        return line
+
+    @property
+    def error(self) -> ProxyError | None:
+        """What the answer was, if it was none."""
+        said = "\n".join(self._said).strip()
+        return told_by_an_error(parsed(said.encode())) if said and not self.is_stream else None
+
+
+def _overhearing(begin: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Of a reader's start, which LiteLLM asks for before each piece."""
+
+    def begun(reader: Any) -> Any:
+        if not isinstance(reader.streaming_response, _Overheard):
+            reader.streaming_response = _Overheard(aiter(reader.streaming_response))
+        return begin(reader)
+
+    return begun
+
+
+def _until_it_is_over(
+    advance: _Advance, note: Callable[[Any, Any], None] | None = None
+) -> _Advance:
+    """Of a reader that knows by `_is_whole` whether it has heard that it is over.
+
+    Args:
+        note: makes it know, by each piece.
+    """
+
+    async def advanced(reader: Any) -> Any:
+        try:
+            piece = await advance(reader)
+        except StopAsyncIteration:
+            if getattr(reader, "_is_whole", False):
+                raise
+        else:
+            if note is not None:
+                note(reader, piece)
+            return piece
+        raise getattr(reader.streaming_response, "error", None) or _cut()
+
+    return advanced
+
+
+def _cut() -> httpx.RemoteProtocolError:
+    """With a request, which LiteLLM asks it for; nobody knows any more where that went."""
+    return httpx.RemoteProtocolError(_NO_END, request=httpx.Request("POST", ""))
 
 
 # -- Anthropic
@@ -71,17 +145,8 @@ class _WholeMessage(anthropics.ModelResponseIterator):  # type: ignore[misc]
         self._is_whole = self._is_whole or kind == _LAST
         return super().chunk_parser(chunk)
 
-    async def __anext__(self) -> Any:
-        """
-        Raises:
-            httpx.RemoteProtocolError: the stream is over, and has not said so.
-        """
-        try:
-            return await super().__anext__()
-        except StopAsyncIteration:
-            if self._is_whole:
-                raise
-        raise httpx.RemoteProtocolError(_NO_END)
+    __aiter__ = _overhearing(anthropics.ModelResponseIterator.__aiter__)
+    __anext__ = _until_it_is_over(anthropics.ModelResponseIterator.__anext__)
 
 
 # -- OpenAI, and who speaks like it
@@ -94,52 +159,42 @@ class _WholeStream(AsyncStream[_Piece]):
         """
         Raises:
             httpx.RemoteProtocolError: the stream is over, and nobody has left.
+            ProxyError: it was none.
         """
-        async for event in super()._iter_events():
+        said: list[bytes] = []
+        has_begun = False
+
+        async def overheard() -> AsyncIterator[bytes]:
+            async for piece in self.response.aiter_bytes():
+                if not has_begun:
+                    said.append(piece)
+                yield piece
+
+        async for event in self._decoder.aiter_bytes(overheard()):
+            has_begun = True
             yield event
-        raise httpx.RemoteProtocolError(_NO_END)
+        is_none = not has_begun and b"".join(said).strip()
+        raise told_by_an_error(parsed(b"".join(said))) if is_none else _cut()
 
 
-def _to_its_end(advance: _Advance) -> _Advance:
-    """Of the iterator that LiteLLM has for the many who speak as OpenAI's chat does.
+def _note_kind(reader: Any, piece: Any) -> None:
+    """Of the reader that LiteLLM has for the many who speak as OpenAI's chat does.
 
-    Those who do not, give it pieces of another kind; so it does itself at `[DONE]`.
+    Those who do not, give it pieces of another kind; so it does itself at `[DONE]`, and, with
+    nothing in them, for the lines that it cannot read.
     """
+    if isinstance(piece, ModelResponseStream):
+        reader.streaming_response.is_stream |= any(map(_says_something, piece.choices))
+        reader._is_whole = False  # noqa: SLF001
+    elif not isinstance(piece, Mapping) or any(map(piece.get, _CONTENTS)):
+        reader._is_whole = True  # noqa: SLF001
 
-    async def advanced(pieces: Any) -> Any:
-        try:
-            piece = await advance(pieces)
-        except StopAsyncIteration:
-            if getattr(pieces, "_last_was_of_another_kind", False):
-                raise
-        else:
-            pieces._last_was_of_another_kind = not isinstance(piece, ModelResponseStream)  # noqa: SLF001
-            return piece
-        raise httpx.RemoteProtocolError(_NO_END)
 
-    return advanced
+def _says_something(choice: Any) -> bool:
+    return bool(choice.finish_reason or any(vars(choice.delta).values()))
 
 
 # -- Google, Amazon and Cohere
-
-
-def _until_it_is_over(advance: _Advance) -> _Advance:
-    """Of an iterator that knows by `_is_whole` whether it has heard the reason of the end."""
-
-    async def advanced(pieces: Any) -> Any:
-        try:
-            return await advance(pieces)
-        except StopAsyncIteration:
-            if getattr(pieces, "_is_whole", False):
-                raise
-        raise _cut()
-
-    return advanced
-
-
-def _cut() -> httpx.RemoteProtocolError:
-    """With a request, which LiteLLM asks it for; nobody knows any more where that went."""
-    return httpx.RemoteProtocolError(_NO_END, request=httpx.Request("POST", ""))
 
 
 def _noting_the_end(
@@ -193,8 +248,11 @@ class _WholeCohere(cohere_chats.CohereV2ModelResponseIterator):  # type: ignore[
         """
         Raises:
             CohereError: the answer has failed.
+            ProxyError: it is none.
         """
         kind, delta = chunk.get("type"), chunk.get("delta")
+        if kind is None:
+            raise told_by_an_error(chunk)
         if kind == "message-end" and (reason := delta.get("finish_reason")) in _COHERE_FAILED:
             said = message_in(delta) or NO_REASON
             raise coheres.CohereError(status_code=_COHERE_FAILED[reason], message=said)
@@ -220,12 +278,14 @@ def let_streams_end_as_they_do() -> None:
     """
     anthropics.ModelResponseIterator = _WholeMessage
     chats.AsyncStream = texts.AsyncStream = _WholeStream  # type: ignore[attr-defined]
-    iterators.BaseModelResponseIterator.__anext__ = _to_its_end(
-        iterators.BaseModelResponseIterator.__anext__
-    )
+    like_openai = iterators.BaseModelResponseIterator
+    like_openai.__aiter__ = _overhearing(like_openai.__aiter__)
+    like_openai.__anext__ = _until_it_is_over(like_openai.__anext__, _note_kind)
+    google = googles.ModelResponseIterator
+    google.__aiter__ = _overhearing(google.__aiter__)
     cohere_chats.CohereV2ModelResponseIterator = _WholeCohere
     for reader, says_why in (
-        (googles.ModelResponseIterator, _google_says_why),
+        (google, _google_says_why),
         (coheres.ModelResponseIterator, lambda event: event.get("is_finished") is True),
         (_WholeCohere, lambda event: event.get("type") == "message-end"),
     ):

@@ -41,6 +41,8 @@ _NO_WORDS: Final = (
     "<",
     "{",
     "Expecting value: line",
+    "Error parsing chunk: ",
+    "Checksum mismatch: ",
     "Empty or invalid response from LLM endpoint",
     "Unable to get json response",
     "LiteLLM: provider returned ",

@@ -1,9 +1,10 @@
 """How the streams of all protocols end; each is asked for through LiteLLM itself."""
 
+import orjson
 import pytest
 
 from ccproxyd.errors import NO_REASON
-from ccproxyd.worker.failures import CUT, find
+from ccproxyd.worker.failures import CUT, OURS, find, of_litellm
 from tests.support.provider import MockProvider
 from tests.worker.asking import (
     CLAUDE,
@@ -83,6 +84,30 @@ async def test_a_stream_that_has_said_why_it_ends_is_whole(litellm, model, event
     async with MockProvider() as provider:
         ended = await streamed(litellm, provider, model, f"events=8;short={events}")
     assert ended == {"stop"}
+
+
+UNREADABLE = "the provider's answer is none that LiteLLM can read"
+
+
+@pytest.mark.parametrize(
+    "model", [CLAUDE, GPT, TEXT, GEMINI, COHERE, "azure_ai/m", "hosted_vllm/m", "xai/m"]
+)
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ('{"error":{"message":"slow down","type":"busy"}}', "slow down"),
+        ('{"message":"slow down"}', "slow down"),
+        ('{"id":"x","choices":[]}', UNREADABLE),
+        ("<html>a login</html>", UNREADABLE),
+    ],
+)
+async def test_an_answer_that_is_no_stream_is_told_by_what_it_says(litellm, model, body, said):
+    """LiteLLM would make an empty answer of some."""
+    async with MockProvider() as provider:
+        ended = await streamed(litellm, provider, model, f"body={body}")
+    found = find(ended, streams=True) or of_litellm(500, (), str(ended).encode())
+    assert (found.status in (500, 502), found.source) == (True, OURS)
+    assert said in orjson.loads(found.body)["error"]["message"]
 
 
 @pytest.mark.parametrize(
