@@ -94,14 +94,22 @@ def matrix() -> tuple[Row, ...]:
 
 
 def proven_by(row: Row) -> Iterator[Pair]:
-    """Behind a key that is refused nothing happens, so nothing is proven."""
+    """Behind a key that is refused nothing happens, so nothing is proven.
+
+    What is no conversation has no stream, and keeps its model: of a label and of `stream` it shows
+    that they change nothing, and not how a stream or a label's deployment fails.
+    """
     values = asdict(row)
+    if row.auth != "valid":
+        yield from (pair for pair in pairs(values) if ("auth", row.auth) in pair)
+        return
+    idle = () if row.is_conversation else ("label", "stream")
     for pair in pairs(values):
-        if row.auth == "valid" or ("auth", row.auth) in pair:
+        names = {name for name, _ in pair}
+        if names.isdisjoint(idle) or not names.isdisjoint(("call", "auth")):
             yield pair
-    if row.auth == "valid":
-        for third in ("call", "stream"):
-            yield frozenset((name, values[name]) for name in ("failure", "lane", third))
+    for third in {"call", "stream"}.difference(idle):
+        yield frozenset((name, values[name]) for name in ("failure", "lane", third))
 
 
 # The request of a row

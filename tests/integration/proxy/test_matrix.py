@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import product
-from typing import Any
+from itertools import combinations, product
+from typing import Any, Final
 
 import pytest
 from attrs import asdict
@@ -12,10 +12,40 @@ from attrs import asdict
 from tests.integration.proxy.answers import Answer
 from tests.integration.proxy.conftest import Played
 from tests.integration.proxy.expected import SOME, Expected, Failure, expected, has_fallback
-from tests.integration.proxy.rows import CALLS, FAILURES, LANES, PROTOCOLS, Row, matrix
+from tests.integration.proxy.rows import (
+    AUTHS,
+    CALLS,
+    FAILURES,
+    LABELS,
+    LANES,
+    PROTOCOLS,
+    Row,
+    matrix,
+)
 from tests.support.daemon import Daemon
 
 each_row = pytest.mark.parametrize("row", matrix(), ids=lambda row: row.name)
+
+
+AXES: Final[Mapping[str, tuple[Any, ...]]] = {
+    "call": CALLS,
+    "stream": (False, True),
+    "auth": AUTHS,
+    "label": LABELS,
+    "failure": FAILURES,
+}
+
+
+@pytest.mark.parametrize(("one", "other"), combinations(AXES, 2))
+def test_every_pair_of_values_is_met_by_a_row_that_can_show_it(one: str, other: str) -> None:
+    """Counted without the generator. How a label fails, and a stream, conversations alone show."""
+    met = {
+        (getattr(row, one), getattr(row, other))
+        for row in matrix()
+        if "auth" in (one, other) or row.auth == "valid"
+        if not {one, other}.isdisjoint(("call", "auth")) or row.is_conversation
+    }
+    assert met == set(product(AXES[one], AXES[other]))
 
 
 def test_every_failure_is_met_on_both_lanes_in_every_call() -> None:
@@ -23,6 +53,12 @@ def test_every_failure_is_met_on_both_lanes_in_every_call() -> None:
     assert met >= set(product(FAILURES, ["litellm"], CALLS))
     assert met >= set(product(FAILURES, LANES, PROTOCOLS))
     assert len(matrix()) < 150
+
+
+def test_every_failure_is_met_on_both_lanes_in_a_stream_and_in_a_whole_answer() -> None:
+    spoken = [row for row in matrix() if row.auth == "valid" and row.is_conversation]
+    met = {(row.failure, row.lane, row.stream) for row in spoken}
+    assert met == set(product(FAILURES, LANES, (False, True)))
 
 
 @each_row
