@@ -27,6 +27,7 @@ SHAPES = {
     "OpenRouter": "sk-or-v1-0123456789abcdef0123456789abcdef",
     "ours": "sk-ccproxy-0123456789abcdef",
     "a short one": "sk-1234",
+    "a short one of Anthropic's without a figure": "sk-ant-hunter",
     "Langfuse": "pk-lf-01234567-89ab-cdef",
     "Google": "AIzaSyA0123456789-abcdefghijklmnopqrstu",
     "Google, OAuth": "ya29.a0AfH6SMB-0123456789_abc.def",
@@ -282,6 +283,7 @@ def test_a_field_s_path_is_no_cover_for_what_somebody_else_says() -> None:
 @anything
 @given(st.text(), keys, st.text())
 @example("\\n", "sk-ant-api03-aaaaaaaaaaaaaaaaaaaa", "")
+@example("data", "sk-ant-api03-aaaaaaaaaaaaaaaaaaaa", "")
 @example("é", "sk-aaaaaaaaaaaaaaaaaaaa", "@")
 @example("https://", "sk-aaaaaaaaaaaaaaaaaaaa", ":x@host")
 @example("https://host?a=", "sk-aaaaaaaaaaaaaaaaaaaa", "")
