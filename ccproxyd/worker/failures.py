@@ -38,6 +38,7 @@ from ccproxyd.errors import (
     message_in,
     proxy_error,
 )
+from ccproxyd.worker.unreadable import is_about_an_answer
 from ccproxyd.worker.words import (
     has_broken,
     has_stalled,
@@ -79,8 +80,9 @@ _REQUESTS: Final = frozenset({"RerankRequest"})
 """Models of LiteLLM's, each of whose fields is one of the client's as it came."""
 _LACKS_A_PARAMETER: Final = "ProxyMissingRequiredParamError"
 
-_NATIVELY_BROKEN: Final = re.compile(r"upstream network error: [^()]*\((\w+)\)")
-"""What LiteLLM's compiled part says, with its own name for what broke."""
+_NATIVELY_BROKEN: Final = re.compile(r"upstream network error: [^()]*(?:\((\w+)\))?")
+"""What LiteLLM's compiled part says, with its own name for what broke, which a body has not."""
+_IN_ITS_BODY: Final = "Body"
 
 _FAILED_RESPONSE: Final = b"event: response.failed\n"
 _NO_SUCCESS: Final = (b'{"type":"error"', b"null", _FAILED_RESPONSE)
@@ -133,7 +135,13 @@ def find(error: BaseException, *, streams: bool = False) -> Failure | None:
         streams: the client has asked for a stream.
     """
     found = (_failure(one, streams=streams) for one in _chain(error))
-    return next(filter(None, found), None)
+    return next(filter(None, found), None) or _unread(error)
+
+
+def _unread(error: BaseException) -> Failure | None:
+    """What a provider has said may be further in than what went wrong with reading it."""
+    is_unread = any(isinstance(one, _UNREAD) or is_about_an_answer(one) for one in _chain(error))
+    return ours(ProxyError(UNREADABLE, code=502)) if is_unread else None
 
 
 def _status_in_stream(error: BaseException) -> int | None:
@@ -166,7 +174,7 @@ def _failure(error: BaseException, *, streams: bool) -> Failure | None:
     if (native := _told_to_native_code(error)) is not None:
         return native
     if isinstance(error, RuntimeError) and (broken := _NATIVELY_BROKEN.match(str(error))):
-        return _unreached(broken.group(1))
+        return _unreached(broken.group(1) or _IN_ITS_BODY)
     if isinstance(error, ProxyError):  # from one of our doors; LiteLLM adds its advice even so
         return ours(proxy_error(plain(error.message), error.code))
     if (mistake := _mistake(error)) is not None:
@@ -176,7 +184,7 @@ def _failure(error: BaseException, *, streams: bool) -> Failure | None:
     if isinstance(error, httpx.TransportError):
         unreached = _unreached(_kind(error), _place(error))
         return attrs.evolve(unreached, source=CUT) if streams and _had_begun(error) else unreached
-    return ours(ProxyError(UNREADABLE, code=502)) if isinstance(error, _UNREAD) else None
+    return None
 
 
 def _told_to_native_code(error: BaseException) -> Failure | None:

@@ -290,6 +290,20 @@ def test_a_connection_of_the_compiled_part_that_broke_is_told_as_any(kind):
     assert said_by(found)["message"] == f"the provider cannot be reached, or hung up ({kind})"
 
 
+def test_a_body_that_broke_off_in_the_compiled_part_is_told_as_any():
+    found = find(wrapped(RuntimeError("upstream network error: error decoding response body: eof")))
+    assert (found.status, found.source) == (502, OURS)
+    assert said_by(found)["message"] == "the provider cannot be reached, or hung up (Body)"
+
+
+def test_what_a_provider_says_goes_before_what_python_says_of_reading_it():
+    unread = AttributeError("'list' object has no attribute 'model_dump'", name="model_dump")
+    assert (found := find(wrapped(unread))).status == 502
+    assert said_by(found)["message"] == UNREADABLE
+    unread.__cause__ = refused(429)
+    assert find(wrapped(unread)).source == PROVIDER
+
+
 def test_a_door_of_ours_says_what_it_is():
     error = ProxyError(f"the model failed{ADVICE}", code=429)
     found = find(wrapped(error))

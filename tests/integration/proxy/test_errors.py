@@ -382,6 +382,40 @@ def test_a_200_that_is_no_answer_is_a_failure(
     assert daemon.happened("ccproxy_post_api_call", request_id=request_id)["failed"] is True
 
 
+@pytest.mark.parametrize("content", ['{"id": "ha', '{"id": 1 2}', "[1]", "7"])
+@pytest.mark.parametrize(
+    ("path", "model", "field"),
+    [
+        ("/v1/messages", "claude-sonnet-4-5", "messages"),
+        ("/v1/messages", "gpt-4o", "messages"),
+        ("/v1/messages", "responder", "messages"),
+        ("/v1/chat/completions", "gpt-4o", "messages"),
+        ("/v1/chat/completions", "claude-sonnet-4-5", "messages"),
+        ("/v1/completions", "gpt-4o", "prompt"),
+        ("/v1/completions", "instructed", "prompt"),
+        ("/v1/responses", "responder", "input"),
+        ("/v1/responses", "claude-sonnet-4-5", "input"),
+        ("/v1/embeddings", "embedder", "input"),
+        ("/v1/moderations", "moderator", "input"),
+        ("/v1/images/generations", "painter", "prompt"),
+        ("/v1/rerank", "ranker", "query"),
+        ("/v1/ocr", "reader", "document"),
+    ],
+)
+def test_half_an_answer_or_no_object_is_the_providers_failure_and_not_in_pythons_words(
+    client: httpx.Client, path: str, model: str, field: str, content: str
+) -> None:
+    """LiteLLM tells of 500 what Python has raised over it, and of an embedding's 400."""
+    text = f"hello @@body={content}@@"
+    page = {"type": "document_url", "document_url": text}
+    body = said(text, path=path, model=model)
+    if field != "messages":
+        body = {"model": model, field: page if field == "document" else text, "documents": ["a"]}
+    answer = ask(client, path, json=body, headers=KEY | NEEDS_LITELLM)
+    assert answer.status == 502, answer.body
+    assert_failure(answer, Failure(DIALECTS.get(path, "openai"), message=UNREADABLE))
+
+
 @each_lane
 @pytest.mark.parametrize("model", ["gpt-4o", "responder", "claude-sonnet-4-5"])
 @pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions", "/v1/responses"])
