@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,14 @@ def test_every_program_understands_its_call(jobs: dict[str, Any]) -> None:
 def test_the_whole_suite_runs_everywhere(jobs: dict[str, Any]) -> None:
     assert lines_of(jobs["check"]) == [".ci/run"]
     assert "exec make lint types test" in (ROOT / ".ci" / "run").read_text("utf-8")
+
+
+@pytest.mark.parametrize(("args", "is_whole"), [("", True), ("tests/worker --no-cov", False)])
+def test_the_whole_suite_covers_litellms_callback(args: str, is_whole: bool) -> None:
+    command = ["make", "--dry-run", "test", f"ARGS={args}"]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    bound = "coverage report --include=ccproxyd/worker/handler.py --fail-under=95"
+    assert (bound in said) is is_whole
 
 
 def test_the_proxy_is_tried_in_a_container(jobs: dict[str, Any]) -> None:
