@@ -31,7 +31,7 @@ requests at the same time do not disturb each other:
     model=ID        the model that the answer names
     say=TEXT        the text of the answer
     header=TEXT     the header `x-said`, in UTF-8
-    body=TEXT       this in place of any answer, with status 200
+    body=TEXT       this in place of any answer, with status 200; a stream, if it begins as one
     failed=CODE     a response (of OpenAI's newer API) that failed, with status 200
     number=N        the number in the ids of the answer, in place of the request's
     for=ID          all of this is meant for requests to this model alone
@@ -484,7 +484,7 @@ class Exchange:
         if self.provider.fails(self.script):
             return self.failure()
         if self.script.has("body"):
-            return web.Response(text=self.script.options["body"], content_type="application/json")
+            return _as_it_is(self.script.options["body"])
         if frames and self.recorded.stream:
             return await self._stream(frames)
         return await self._plain(orjson.dumps(body))
@@ -648,6 +648,12 @@ def _form_fields(content_type: str, raw: bytes) -> dict[str, str]:
         for part in form.walk()
         if not part.is_multipart()
     }
+
+
+def _as_it_is(text: str) -> web.Response:
+    is_stream = text.startswith(("data:", "event:"))
+    kind = "text/event-stream" if is_stream else "application/json"
+    return web.Response(text=text, content_type=kind)
 
 
 def _newest_text(value: Any) -> str:
