@@ -45,10 +45,13 @@ def setup_of_module() -> Setup:
             "fallbacks": {"direct-fails": ["direct"], "litellm-fails": ["litellm"]},
             "moderation": {"enabled": True, "deny": ["project zeus"]},
             "logging": {"enable_moderation": True},
+            "budgets": {"per_label": {f"spent-{lane}": {"daily_usd": 1} for lane in LANES}},
         },
         models=lambda url: [
             anthropic_model("direct", url, **priced(0.001)),
             anthropic_model("asked-for-direct", url, **priced(0.004)),
+            anthropic_model("spent-direct", url, **priced(0.001)),
+            anthropic_model("spent-litellm", url, **only_litellms(0.001)),
             anthropic_model("direct-fails", url, model="anthropic/@@status=529@@"),
             anthropic_model("litellm", url, **only_litellms(0.001)),
             anthropic_model("asked-for-litellm", url, **only_litellms(0.004)),
@@ -112,6 +115,23 @@ def test_the_price_is_told_once_and_held_against_what_was_asked_for(
     assert (told["label"], told["session"]) == (lane, after["session"])
 
 
+def test_a_budget_is_told_of_when_it_is_nearly_used_up_and_when_it_is(
+    daemon: Daemon, lane: str
+) -> None:
+    whose = {"label": f"spent-{lane}", "model_name": f"spent-{lane}", "period": "day"}
+    for because in ("a budget is nearly used up", "a budget is used up", None):
+        answer = ask(daemon, whose["label"], "@@input=848@@")
+        assert answer.headers["x-ccproxy-lane"] == lane
+        if because:
+            told = daemon.happened("ccproxy_budget_alert", because=because, **whose)
+            assert (told["level"], told["limit_usd"]) == ("warning", 1.0)
+            assert told["routed_model"] == f"anthropic/mock-spent-{lane}"
+        elif "cost_usd" not in record(daemon, "post_api_call", answer):
+            record(daemon, "cost", answer)
+    told_of = [one for one in daemon.records if one["event"] == "ccproxy_budget_alert"]
+    assert len([one for one in told_of if one["label"] == whose["label"]]) == 2
+
+
 def test_the_end_of_a_stream_is_told(daemon: Daemon, lane: str) -> None:
     answer = ask(daemon, lane, stream=True)
     assert "message_stop" in answer.text
@@ -132,14 +152,14 @@ def test_a_failure_is_told_by_its_type(daemon: Daemon, lane: str) -> None:
     assert record(daemon, "post_api_call", answer)["routing_effective"] is False
 
 
-def test_a_stream_that_is_cut_is_a_failure_and_an_end(daemon: Daemon) -> None:
-    """On the direct lane: LiteLLM makes a whole answer of what its provider has cut."""
-    body = message_body("@@cut=4@@", model="direct", stream=True)
+def test_a_stream_that_is_cut_is_a_failure_and_an_end(daemon: Daemon, lane: str) -> None:
+    body = message_body("@@events=8;gap=0.02;cut=6@@", model=lane, stream=True)
     stream = daemon.client.stream("POST", "/v1/messages", json=body)
     with stream as answer, pytest.raises(httpx.RemoteProtocolError):
         answer.read()
     assert record(daemon, "stream_end", answer)["complete"] is False
-    assert record(daemon, "failure", answer)["error"] == "HungUpError"
+    told = record(daemon, "failure", answer)
+    assert (told["lane"], told["status"], told["error"]) == (lane, 200, "HungUpError")
 
 
 def test_a_client_that_leaves_in_mid_stream_is_told(daemon: Daemon, lane: str) -> None:
