@@ -44,8 +44,10 @@ def _others(section: Fields, label: str) -> tuple[str, ...]:
     _check_no_wildcard(section, label, label, besides=_ALL)
     value = section.value(label)
     others = [value] if isinstance(value, str) else value
-    if not isinstance(others, list) or not others:
+    if not isinstance(others, list):
         raise section.error(label, f"must be a label or a list of them, not {kind_of(value)}")
+    if not others:
+        raise section.error(label, "names no label; leave it out, or say which stands in")
     for other in others:
         if not isinstance(other, str):
             raise section.error(label, f"must hold labels, not {kind_of(other)}")

@@ -57,8 +57,10 @@ def _pattern(value: Any, path: str) -> str:
     """The pattern itself is not quoted: it may be what nobody is to read."""
     import regex  # takes 20 ms, and few have patterns
 
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str):
         raise ConfigError(path, f"must be a regular expression, not {kind_of(value)}")
+    if not value:
+        raise ConfigError(path, "is empty, and would be found in everything")
     try:
         regex.compile(value)
     except regex.error as error:

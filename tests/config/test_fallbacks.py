@@ -26,7 +26,7 @@ def test_one_label_or_several_stand_in() -> None:
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
-        ({"think": []}, "must be a label or a list of them, not a list"),
+        ({"think": []}, "names no label; leave it out, or say which stands in"),
         ({"think": 5}, "must be a label or a list of them, not a number"),
         ({"think": [5]}, "must hold labels, not a number"),
         ({"think": ["think"]}, "cannot stand in for itself"),

@@ -37,7 +37,7 @@ def test_its_scope_is_the_newest_turn_or_all() -> None:
         ({"enabled": 1}, "moderation.enabled: must be true or false, not 1"),
         ({"deny": "x"}, "moderation.deny: must be a list, not a text"),
         ({"deny": ["a", 3]}, "moderation.deny[1]: must be a regular expression, not a number"),
-        ({"deny": [""]}, "moderation.deny[0]: must be a regular expression, not a text"),
+        ({"deny": [""]}, "moderation.deny[0]: is empty, and would be found in everything"),
         ({"check": "guard"}, "moderation.check: must be an import path such as my_checks.guard"),
         ({"check": 3}, "moderation.check: must be a text, not 3"),
         ({"message": ""}, "moderation.message: must be a text, not ''"),
