@@ -257,7 +257,7 @@ async def _relayed(
     try:
         await _relay(answer, exchange, reader.feed)
     except (HungUpError, TimeoutError) as error:
-        report.cut, report.error = True, type(error).__name__
+        report.cut, report.error = True, _name_of(error)
         if answer.streams and not reader.has_ended:
             # No final piece after this frame: the transfer stays visibly incomplete. The blank
             # line ends a frame that was cut in its middle.
@@ -379,6 +379,12 @@ def _reader_of(answer: Answer, report: Report) -> StreamUsage | _JSONUsage | _Un
 
 def _events_reader(report: Report) -> StreamUsage:
     return StreamUsage(None if report.estimate is None else report.estimate.read)
+
+
+def _name_of(error: BaseException) -> str:
+    """What the log calls it: of an answer that stopped coming, what the client is told."""
+    kind = UpstreamTimeout if isinstance(error, TimeoutError) else type(error)
+    return kind.__name__
 
 
 def _reason(error: BaseException, source: str) -> ProxyError:

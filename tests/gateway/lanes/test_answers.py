@@ -107,7 +107,7 @@ async def test_a_pause_without_end_breaks_the_stream_off():
     call, report = await passed_on(answer(b"a", error=TimeoutError()))
     assert not call.complete
     assert b"the answer stopped coming" in call.pieces[-1]
-    assert report.cut
+    assert (report.cut, report.error) == (True, "UpstreamTimeout")
 
 
 async def test_what_is_no_stream_of_events_is_broken_off_without_a_word():
