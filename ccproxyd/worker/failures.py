@@ -48,6 +48,7 @@ from ccproxyd.worker.words import (
     plain,
     seconds_to_cool,
     status_in,
+    status_named_in,
     told_by_an_error,
     unquoted,
 )
@@ -302,7 +303,8 @@ def of_litellm(status: int, headers: Headers, body: bytes) -> Failure:
     Args:
         status: less than 400 for a failure that LiteLLM takes for a success (`is_no_success`).
     """
-    said = message_in(_told_in(body)) or ""
+    told = _told_in(body)
+    said = message_in(told) or ""
     kept = [(name, value) for name, value in headers if name.lower() == b"retry-after"]
     if not kept and (seconds := seconds_to_cool(said)):
         kept = [(b"retry-after", seconds.encode())]
@@ -310,7 +312,8 @@ def of_litellm(status: int, headers: Headers, body: bytes) -> Failure:
         return ours(UpstreamTimeout(_NOT_IN_TIME))
     if has_broken(said):
         return _unreached("APIConnectionError")
-    return ours(_in_plain_words(status, said), kept)
+    named = status_named_in(told) if status < 400 else None
+    return ours(_in_plain_words(named or status, said), kept)
 
 
 def _told_in(body: bytes) -> Any:

@@ -15,7 +15,14 @@ from typing import Any, Final
 
 import orjson
 
-from ccproxyd.errors import UNREADABLE, ProxyError, message_in, proxy_error
+from ccproxyd.errors import (
+    UNREADABLE,
+    ProxyError,
+    Unknown,
+    anthropic_status,
+    message_in,
+    proxy_error,
+)
 
 _CLASSES: Final = re.compile(
     r"(litellm\.\w+: |[A-Z]\w*(Error|Exception|Timeout): |Timeout Error: "
@@ -140,13 +147,17 @@ def told_by_an_error(body: Any) -> ProxyError:
     words = message_in(body) or ""
     if is_unread(words):
         return ProxyError(UNREADABLE, code=502)
-    return proxy_error(words, _status_named_in(body) or 502)
+    return proxy_error(words, status_named_in(body) or 502)
 
 
-def _status_named_in(body: Any) -> int | None:
+def status_named_in(body: Any) -> int | None:
+    """By a number, or by Anthropic's name for it; `api_error` LiteLLM calls what has no name."""
     inner = body.get("error") if isinstance(body, dict) else None
     error = inner if isinstance(inner, dict) else body
-    return status_in(error.get("code")) if isinstance(error, dict) else None
+    if not isinstance(error, dict):
+        return None
+    named = anthropic_status(error.get("type"))
+    return status_in(error.get("code")) or (None if named == Unknown.code else named)
 
 
 def status_in(code: object) -> int | None:

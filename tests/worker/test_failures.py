@@ -352,6 +352,21 @@ def test_a_refusal_keeps_its_status_and_its_message(status, body, message):
     assert found.headers == ((b"content-type", b"application/json"), (b"retry-after", b"5"))
 
 
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        ({"type": "overloaded_error"}, 529),
+        ({"type": "rate_limit_error"}, 429),
+        ({"code": "429"}, 429),
+        ({"type": "something_else"}, 502),
+    ],
+)
+def test_an_error_that_comes_with_a_status_of_success_has_the_one_that_it_names(error, status):
+    body = {"type": "error", "error": {**error, "message": "not now"}}
+    found = of_litellm(200, [], orjson.dumps(body))
+    assert (found.status, said_by(found)["message"]) == (status, "not now")
+
+
 def test_a_label_that_cools_down_says_for_how_long_and_nothing_of_its_deployments():
     said = "No deployments available for selected model, Try again in 30 seconds. Passed model=a. x"
     found = of_litellm(429, [], orjson.dumps({"error": {"message": said}}))
