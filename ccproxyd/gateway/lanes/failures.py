@@ -1,6 +1,6 @@
 """A failure that somebody else tells, in the shape that the client's library reads.
 
-The provider's own go on byte for byte where they are in the words of the API that the client
+The provider's own go on byte for byte where they are in the shape of the API that the client
 speaks, with status and headers: `retry-after`, `x-should-retry`, rate limits, and texts that
 clients parse. Where LiteLLM translates, or a server has learnt an API but not its failures, the
 client gets the envelope of its own API around the provider's message, and a type that goes with the
@@ -8,7 +8,7 @@ status. Of what comes through LiteLLM a worker tells whose words it is in: LiteL
 what went wrong on the way to a provider, have our own shape as everything else here (`replies`).
 What is no failure to a client of the provider but a stream that breaks off is one here, too.
 
-One text is translated as well. That a conversation is too long for its model Claude Code
+One text is translated as well, in whatever shape. That a conversation is too long Claude Code
 understands by `prompt is too long: N tokens > M maximum` alone, and compacts it then; other
 providers have the same two numbers in other words.
 """
@@ -189,9 +189,20 @@ def presented(answer: Answer, source: str, dialect: Dialect) -> Answer:
     if source == OURS:
         error = proxy_error(_said(body, answer.status), answer.status)
         return _with_body(answer, error_body(error, dialect))
-    if _is_of(dialect, body):
-        return answer
-    return _with_body(answer, _enveloped(body, answer.status, dialect))
+    if not _is_of(dialect, body):
+        return _with_body(answer, _enveloped(body, answer.status, dialect))
+    said = _too_long_in_others_words(body, answer.status, dialect)
+    return answer if said is None else _with_body(answer, said)
+
+
+def _too_long_in_others_words(body: Any, status: int, dialect: Dialect) -> dict[str, Any] | None:
+    """The same failure in Anthropic's words, where a server has learnt its shape alone."""
+    error = body["error"]
+    if dialect is not Dialect.ANTHROPIC or status not in _MAY_BE_TOO_LONG:
+        return None
+    said = str(error["message"])
+    message = in_anthropics_words(said, error)
+    return None if message == said else {**body, "error": {**error, "message": message}}
 
 
 def _is_of(dialect: Dialect, body: Any) -> bool:

@@ -186,6 +186,28 @@ def test_anything_else_is_said_as_it_is(text):
     assert in_anthropics_words(text, {}) == text
 
 
+def test_a_server_may_have_learnt_anthropics_shape_without_its_words():
+    text = b"maximum context length is 8192 tokens, but you requested 9000 tokens"
+    failure = answer(ANTHROPICS.replace(b"Overloaded", text), 400, (b"request-id", b"r"))
+    found = presented(failure, "provider", Dialect.ANTHROPIC)
+    assert said(found)["error"]["message"] == "prompt is too long: 9000 tokens > 8192 maximum"
+    assert said(found)["error"]["type"] == "overloaded_error"
+    assert (found.status, found.headers[0]) == (400, (b"request-id", b"r"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"prompt is too long: 210000 tokens > 200000 maximum",
+        b"input length and `max_tokens` exceed context limit: 190000 + 32000 > 200000",
+        b"max_tokens: 70000 > 64000, which is the maximum allowed number of output tokens",
+    ],
+)
+def test_what_anthropic_says_itself_is_left_to_the_byte(text):
+    failure = answer(ANTHROPICS.replace(b"Overloaded", text), 400)
+    assert presented(failure, "provider", Dialect.ANTHROPIC) is failure
+
+
 def test_openais_clients_are_told_by_the_code():
     body = ANTHROPICS.replace(b"Overloaded", b"prompt is too long: 9000 tokens > 8192 maximum")
     found = said(presented(answer(body, 400), "provider", Dialect.OPENAI))
