@@ -154,7 +154,7 @@ def _to_be_counted(
     """
     body = cast("dict[str, Any]", request.body)
     if takes_anthropics(table.provider_of(decision.label), decision.model):
-        adapted = _adapted_to(decision.model, request)
+        adapted = _adapted_to(decision.model, request, decision)
     else:
         adapted = strip_for_others(body, decision.model)
     unchanged = adapted.body is body and decision.label == request.requested_model
@@ -179,7 +179,7 @@ def _errand(
     table: Table, request: Request, raw: bytes, decision: Decision, endpoint: Endpoint
 ) -> Errand:
     model = bare_model(decision.model)
-    adapted = _adapted(request, endpoint, model)
+    adapted = _adapted(request, endpoint, model, decision)
     unchanged = adapted.body is request.body and request.requested_model == model
     token = None if endpoint.key is not None else table.lent(decision.label, request.headers)
     counts = counts_tokens(request.path)
@@ -234,17 +234,17 @@ def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _adapted(request: Request, endpoint: Endpoint, model: str) -> Adapted:
+def _adapted(request: Request, endpoint: Endpoint, model: str, decision: Decision) -> Adapted:
     if endpoint.protocol != "anthropic":
         return Adapted(cast("dict[str, Any]", request.body))
-    return _adapted_to(model, request)
+    return _adapted_to(model, request, decision)
 
 
-def _adapted_to(model: str, request: Request) -> Adapted:
-    """The request as a Claude takes it."""
+def _adapted_to(model: str, request: Request, decision: Decision) -> Adapted:
+    """The request as a Claude takes it; it was written for the model that the client asked for."""
     body = cast("dict[str, Any]", request.body)
     betas = request.headers.get("anthropic-beta", "")
-    return adapt(body, betas, requested_model=request.requested_model, model=model)
+    return adapt(body, betas, requested_model=decision.requested_model, model=model)
 
 
 def _patience(timeouts: Timeouts, request: Request, endpoint: Endpoint) -> Timeouts:

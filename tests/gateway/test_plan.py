@@ -2,6 +2,7 @@ from typing import Any
 
 import orjson
 import pytest
+from attrs import evolve
 
 from ccproxyd.gateway.lanes.litellm import Order
 from ccproxyd.gateway.plan import (
@@ -63,6 +64,18 @@ def test_a_wildcards_model_is_the_providers_own(table: Table) -> None:
     errand = planned(table, "claude-opus-4-8[1m]").errand
     assert errand is not None
     assert orjson.loads(errand.body)["model"] == "claude-opus-4-8"
+
+
+def test_a_request_for_which_a_hook_has_named_the_model_was_written_for_the_clients(
+    table: Table,
+) -> None:
+    raw = orjson.dumps({"model": "claude-haiku-4-5", "thinking": {"type": "adaptive"}})
+    request = Request(orjson.loads(raw))
+    found = table.router.decide(request)
+    decision = evolve(found, requested_model="claude-opus-4-8", kept=False)
+    errand = plan_route(Call(body=raw).exchange(), table, request, raw, decision, "r").errand
+    assert errand is not None
+    assert orjson.loads(errand.body)["thinking"]["type"] == "enabled"
 
 
 def test_a_count_goes_to_its_own_path(table: Table) -> None:

@@ -21,7 +21,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from ccproxyd.config.entries import HookEntry
 from ccproxyd.config.hooks import OwnHook
@@ -150,7 +150,8 @@ class Pipeline:
         """
         for step in self.steps:
             await step(passage)
-        found = passage.ways.settle(await _decided(passage), passage.request)
+        settled = passage.ways.settle(await _decided(passage), passage.request)
+        found = _as_asked(settled, passage.original_model)
         if found is not passage.decision:
             passage.route(found)
         for step in self.last:
@@ -183,6 +184,13 @@ def compile_hooks(
     elif route not in steps:
         steps.append(route)
     return Pipeline(tuple(steps), tuple(last))
+
+
+def _as_asked(decision: Decision, original_model: str) -> Decision:
+    """A hook may ask for a model in the client's place; the client has asked for its own."""
+    if decision.requested_model == original_model:
+        return decision
+    return evolve(decision, requested_model=original_model, kept=False)
 
 
 async def find_route(passage: Passage) -> None:

@@ -165,6 +165,13 @@ async def test_what_it_changes_before_the_rules_they_see(house):
     assert passage.original_model == "claude-sonnet-5"
 
 
+async def test_a_model_that_it_asks_for_is_not_what_the_client_asked_for(house):
+    hooks = (changing(model="think"), *USUAL)
+    found = (await house.run(*hooks, source=CHANGE)).decision
+    assert (found.label, found.rule) == ("think", "passthrough")
+    assert (found.requested_model, found.kept) == ("claude-sonnet-5", False)
+
+
 async def test_what_it_changes_after_them_goes_upstream_only(house):
     passage = await house.run(*USUAL, changing(temperature=0.5), source=CHANGE)
     assert passage.decision.label == "default"
