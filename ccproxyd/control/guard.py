@@ -47,6 +47,10 @@ class Limits:
     """What a request in flight is given when the server ends."""
 
 
+class _HeadTooLargeError(Exception):
+    """For the parser alone."""
+
+
 class GuardedProtocol(HttpToolsProtocol):
     """One connection."""
 
@@ -55,6 +59,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._limits = limits
         self._peer: int | None = None
         self._head_bytes = 0
+        self._headers_bytes = 0
         self._head = _Deadline(self.loop, limits.head_seconds, self._give_up)
         self._write = _Deadline(self.loop, limits.write_seconds, self._abort)
 
@@ -74,15 +79,22 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head_bytes += len(data)
         super().data_received(data)
         if self._head.running and self._head_bytes > self._limits.head_bytes:
-            limit = f"more than {self._limits.head_bytes} bytes of headers"
-            self._refuse("HeadersTooLarge", limit, 431)
+            self._refuse_head()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.scope["extensions"] = {PEER: {"uid": self._peer}}
+        self._headers_bytes = 0
         self._head.start()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A head that came in one piece is whole before its bytes are counted."""
+        self._headers_bytes += len(name) + len(value)
+        super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
+        if self._headers_bytes > self._limits.head_bytes:
+            raise _HeadTooLargeError  # the parser gives up, and `send_400_response` is asked
         self._head.cancel()
         super().on_headers_complete()
 
@@ -105,10 +117,17 @@ class GuardedProtocol(HttpToolsProtocol):
         super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the name is uvicorn's
-        self._refuse("BadRequest", "this is not an HTTP request", 400)
+        if self._headers_bytes > self._limits.head_bytes:
+            self._refuse_head()
+        else:
+            self._refuse("BadRequest", "this is not an HTTP request", 400)
 
     def _abort(self) -> None:
         self.transport.abort()
+
+    def _refuse_head(self) -> None:
+        limit = f"more than {self._limits.head_bytes} bytes of headers"
+        self._refuse("HeadersTooLarge", limit, 431)
 
     def _give_up(self) -> None:
         limit = f"no request within {self._limits.head_seconds:g} seconds"

@@ -328,7 +328,7 @@ class _RefuseForeigners:
 def _foreign(request: Request) -> str | None:
     for name in ("Origin", "Referer"):
         if name in request.headers:
-            return f"the control API is not for web pages: the request has an {name} header"
+            return f"the control API is not for web pages: the request has the header {name}"
     host = request.headers.get("host", "").partition(":")[0].lower()
     if host not in HOSTS:
         return f"the Host header must be 'localhost', not {host!r}"

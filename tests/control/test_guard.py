@@ -51,6 +51,12 @@ async def test_an_endless_head_is_cut(path: Path) -> None:
         assert (await ask(path, endless)).error == ("HeadersTooLarge", 431)
 
 
+async def test_a_head_that_comes_in_one_piece_is_cut_as_well(path: Path) -> None:
+    whole = request("GET", "/ping", X="x" * 3000)
+    async with running(path, FakeOperations(), limits=Limits(head_bytes=2000)):
+        assert (await ask(path, whole)).error == ("HeadersTooLarge", 431)
+
+
 async def test_a_long_body_does_not_count_as_head(path: Path) -> None:
     body = b'{"body": {"text": "%s"}}' % (b"x" * 3000)
     async with running(path, FakeOperations(), limits=Limits(head_bytes=2000)):
