@@ -62,6 +62,8 @@ from ccproxyd.routing import Decision, Request, TokenCounter, Toolsets, call_typ
 from ccproxyd.telemetry.budgets import Gate
 
 _CLIMBS: Final = frozenset({".", ".."})
+_TALKS: Final = "/realtime"
+"""The end of a path that is asked by a WebSocket, with a model, and by no POST."""
 
 
 @define
@@ -141,7 +143,7 @@ class App:
             _check_path(exchange.path)
             _check_key(exchange, table)
             if carriage is Carriage.CLOSED:
-                raise ProxyError(f"{exchange.method} {exchange.path} is not served here", code=404)
+                raise _not_served(exchange.method, exchange.path)
         except ProxyError as error:
             report = _report_on(exchange, routed=carriage is Carriage.ROUTED)
             report.status, report.error = error.code, type(error).__name__
@@ -352,8 +354,21 @@ class App:
         await self.direct.close()
 
     def explain(self, body: Message, headers: dict[str, str], path: str) -> dict[str, Any]:
-        """What would be decided for a request, and what each rule measured."""
-        request = Request(body, headers=headers, path=path, counter=self.counter)
+        """What would be decided for a request, and what each rule measured.
+
+        Raises:
+            ProxyError: there is no route, or the path is none that is served.
+        """
+        path = path.partition("?")[0]
+        if not path.endswith(_TALKS):
+            carriage = self.table.paths.carriage("POST", path)
+            if carriage is Carriage.CARRIED:
+                return _passed_on(path)
+            if carriage is not Carriage.ROUTED:
+                raise _not_served("POST", path)
+        model = model_in(path)
+        asked = {**body, "model": model} if model else body
+        request = Request(asked, headers=headers, path=path, counter=self.counter)
         found = self.table.router.explain(request, time.monotonic())
         is_sent = bool(found.decision.label)
         choice = choice_for(self.table, request, found.decision) if is_sent else None
@@ -377,6 +392,23 @@ class App:
         frames = traceback.extract_tb(error.__traceback__)
         where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "?"
         self.log("error", "cannot serve a request", error=type(error).__name__, where=where)
+
+
+def _not_served(method: str, path: str) -> ProxyError:
+    return ProxyError(f"{method} {path} is not served here", code=404)
+
+
+def _passed_on(path: str) -> dict[str, Any]:
+    """The explanation of what no rule is asked about."""
+    why = f"no rule is asked: {path} names no model, or is a provider's own"
+    return {
+        **dict.fromkeys(("label", "model", "rule"), ""),
+        **dict.fromkeys(("token_count", "session_id")),
+        "reason": why,
+        "lane": LITELLM,
+        "lane_reason": "LiteLLM passes it on as it is",
+        "rules": [],
+    }
 
 
 async def _answer_failure(exchange: Exchange, error: ProxyError) -> None:

@@ -6,7 +6,7 @@ import aiohttp
 import orjson
 import pytest
 
-from ccproxyd.errors import CcproxydError
+from ccproxyd.errors import CcproxydError, ProxyError
 from ccproxyd.gateway import app as app_module
 from ccproxyd.routing import call_type_of
 from ccproxyd.telemetry.budgets import Gate
@@ -1093,6 +1093,29 @@ async def test_a_decision_is_explained_with_what_every_rule_measured(house):
     assert [(rule["rule"], rule["matched"]) for rule in told["rules"]] == [("ThinkingRule", True)]
     assert told["rules"][0]["detail"]
     assert house.sent == []
+
+
+@pytest.mark.parametrize("path", ["/v1/files", "/anthropic/v1/messages"])
+async def test_what_is_passed_on_is_explained_as_that(house, path):
+    told = house.app.explain({"model": "x", **THINKING}, {}, path)
+    assert path in told["reason"]
+    assert (told["label"], told["lane"], told["rules"]) == ("", "litellm", [])
+    assert told.keys() == house.app.explain({"model": "x"}, {}, "/v1/messages").keys()
+
+
+async def test_a_websocket_s_model_is_explained_as_well(house):
+    assert house.app.explain({"model": "think"}, {}, "/v1/realtime")["label"] == "think"
+
+
+async def test_what_is_not_served_is_not_explained(house):
+    with pytest.raises(ProxyError, match="POST /key/generate is not served here"):
+        house.app.explain({"model": "x"}, {}, "/key/generate")
+
+
+async def test_a_model_in_the_path_is_the_one_that_is_explained(house):
+    path = "/openai/deployments/think/chat/completions?api-version=1"
+    told = house.app.explain({"messages": []}, {}, path)
+    assert (told["label"], told["rule"]) == ("think", "passthrough")
 
 
 # Behind a real server
