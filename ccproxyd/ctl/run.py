@@ -48,8 +48,7 @@ def run(args: Namespace) -> int:
         return EXIT_USAGE
     program = shutil.which(command[0])
     if program is None:
-        print_error(f"cannot run {command[0]}: there is no such program on the PATH")
-        return NOT_FOUND
+        return _without_program(command[0])
     code, place = _place(args)
     if place is None:
         return code
@@ -57,6 +56,15 @@ def run(args: Namespace) -> int:
     if Path(program).name == CLIENT:
         _warn_of_settings({**unwanted(oauth=args.oauth), **variables})
     return _become(program, command, variables)
+
+
+def _without_program(name: str) -> int:
+    """As a shell tells them apart."""
+    if os.sep in name and Path(name).exists():
+        print_error(f"cannot run {name}: it is there, but is no program that may be run")
+        return NOT_EXECUTABLE
+    print_error(f"cannot run {name}: there is no such program on the PATH")
+    return NOT_FOUND
 
 
 def _warn_of_settings(variables: Variables) -> None:

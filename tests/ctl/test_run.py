@@ -124,6 +124,17 @@ def test_a_program_that_is_not_there_starts_no_daemon(
     )
 
 
+def test_a_file_that_is_no_program_is_told_from_one_that_is_not_there(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = home / "plain"
+    plain.write_text("no program\n")
+    assert main(["run", "--", str(plain)]) == 126
+    assert capsys.readouterr().err == (
+        f"ccproxyctl: cannot run {plain}: it is there, but is no program that may be run\n"
+    )
+
+
 def test_a_program_that_cannot_be_run_is_told(path: Path, home: Path) -> None:
     broken = home / "broken"
     broken.write_text("#!/no/such/interpreter\n")
