@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import datetime
 import json
 from collections.abc import Iterable
@@ -18,7 +19,7 @@ from ccproxyd.telemetry.bookings import Account, Spending, Spent
 from ccproxyd.telemetry.budgets import alerts, evaluate
 from ccproxyd.telemetry.logs import LEVELS
 from ccproxyd.telemetry.records import KINDS, Kind
-from tests.man.mdoc import Page
+from tests.man.mdoc import ROOT, Page
 
 THE_RECORDS = "THE RECORDS"
 HEAD = ("time", "level", "event")
@@ -113,6 +114,34 @@ def test_the_example_of_a_level_is_of_that_level(log: Page) -> None:
     found = examples(log)
     assert {kind.event: found[kind.event]["level"] for kind in KINDS} == {
         kind.event: kind.level for kind in KINDS
+    }
+
+
+def test_every_other_record_is_there_and_no_other(log: Page) -> None:
+    named = [name for item in log.items("OTHER RECORDS", "Li") for name in item.names]
+    said = {*events(), *MADE_OF_PARTS} - RECORDS.keys()
+    assert sorted(named) == sorted(said)
+
+
+MADE_OF_PARTS = {
+    *("reloaded", "restarted", "cannot restart", "a library has logged something"),
+    *("cannot keep worker 2.0 running", "cannot keep the gateway running"),
+    *("cannot evaluate a rule", "cannot run a hook", "cannot get a count, it is ours"),
+}
+"""Events that no call of a logger has for a constant."""
+ROOMS = ("daemon", "gateway", "supervision", "telemetry")
+
+
+def events() -> set[str]:
+    """The constant events that are logged by any of the processes but a worker."""
+    files = (file for room in ROOMS for file in (ROOT / "ccproxyd" / room).rglob("*.py"))
+    calls = (node for file in files for node in ast.walk(ast.parse(file.read_text())))
+    return {
+        call.args[1].value
+        for call in calls
+        if isinstance(call, ast.Call)
+        and [type(one) for one in call.args[:2]] == [ast.Constant] * 2
+        and call.args[0].value in LEVELS
     }
 
 
