@@ -126,7 +126,7 @@ def _settle(house: House, before: str) -> None:
 def _note(
     house: House, error: CcproxydError | None, seconds: float, is_reload: bool, what: str = ""
 ) -> None:
-    name = "reload" if is_reload else "restart"
+    name, seconds = "reload" if is_reload else "restart", round(seconds, 3)
     if error is None:
         event = "reloaded" if is_reload else "restarted"
         house.log("info", event, what=what, generation=house.generation_number, seconds=seconds)

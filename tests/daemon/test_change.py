@@ -52,6 +52,9 @@ async def test_new_rules_are_for_the_gateway_alone(street: Street) -> None:
         assert (changed.what, changed.generation) == ("rules", 1)
         assert only_worker(house) is worker
         assert not house.loaded.settings.default_model_passthrough
+        told = await street.logged("reloaded")
+        assert (told["what"], told["generation"]) == ("rules", 1)
+        assert told["seconds"] == round(told["seconds"], 3)
         assert (await heard_by_gateway(house))[-2:] == ["prepare", "commit"]
         assert (await ask_gateway(house))["workers"] == ["1.0"]
 
