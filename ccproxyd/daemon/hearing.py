@@ -44,8 +44,9 @@ class Hearing:
         return Records(self.log.tells)
 
     def said(self, process: str, message: Message) -> None:
-        """A log record of a process."""
-        facts = {name: value for name, value in message.items() if name not in _ENVELOPE}
+        """A log record of a process, without what it has left empty."""
+        told = {name: value for name, value in message.items() if name not in _ENVELOPE}
+        facts = {name: value for name, value in told.items() if value != ""}
         facts["process"] = process
         level = message.get("level", "info")
         if "logger" in facts:

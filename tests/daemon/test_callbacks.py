@@ -25,8 +25,9 @@ async def test_a_gateway_that_hangs_is_replaced_before_it_is_dead(street: Street
 
 async def test_what_a_process_logs_is_logged_under_its_name(street: Street) -> None:
     message = {"kind": "log", "level": "error", "event": "cannot x", "where": "a:1", "process": 7}
+    printed = {"kind": "log", "logger": "stdout", "text": "hm", "where": ""}
     async with street.ready() as house:
-        await ask_gateway(house, say=[message, {"kind": "log", "logger": "stdout", "text": "hm"}])
+        await ask_gateway(house, say=[message, printed])
         assert street.facts("cannot x") == [{"where": "a:1", "process": "gateway"}]
         assert ("debug", "hm", {"logger": "stdout", "process": "gateway"}) in street.records
 
