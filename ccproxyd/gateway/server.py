@@ -31,6 +31,7 @@ import psutil
 import uvicorn
 import uvloop
 from attrs import define, field
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ccproxyd.config.fresh import keep_modules, take_back_modules
@@ -66,6 +67,8 @@ _COLLECTED_AFTER: Final = 50_000
 """Objects; Python's own measure is 700."""
 USUAL_BODY_BYTES: Final = 1024 * 1024
 _HEAD: Final = b"HTTP/1.1 "
+_UPGRADING: Final = frozenset({b"connection", b"upgrade", b"http2-settings"})
+_CLOSE: Final = (b"connection", b"close")
 LOAD_SECONDS: Final = 60.0
 """How long the users' modules may take to load; a reload, a stop and a restart wait for them."""
 _NEVER_LOADED: Final = (
@@ -450,6 +453,11 @@ class _Protocol(HttpToolsProtocol):
     A client that takes nothing of its answer for too long is dropped: uvicorn waits for it for
     ever, and `close` would wait for it too. A body of usual size is handed over when it is there,
     where uvicorn would stop and go on to read after each 64 KB.
+
+    Java's client asks with each request whether the server would rather speak HTTP/2. A server that
+    would not says nothing to that and answers; the parser, on the other hand, is done after the
+    head of such a request, and uvicorn answers it as if it had no body. So another one reads it,
+    without the question.
     """
 
     _patience: asyncio.TimerHandle | None = None
@@ -457,6 +465,41 @@ class _Protocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.transport = cast("asyncio.Transport", _Transport(transport, self.loop))
+
+    def data_received(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except HttpParserUpgrade as upgrade:
+            if self._should_upgrade():
+                self.handle_websocket_upgrade()
+            elif self._is_asked_in_vain():
+                head, self.parser = self._head_without_upgrade(), _parser_for(self)
+                self.data_received(head + data[upgrade.args[0] :])
+        except HttpParserError:
+            self.logger.warning("Invalid HTTP request received.")
+            self.send_400_response("")
+
+    def _is_asked_in_vain(self) -> bool:
+        """For another protocol than WebSocket's; a CONNECT has no body, and is none of these."""
+        parser = self.parser
+        is_asked = parser.should_upgrade() and parser.get_method() != b"CONNECT"
+        return is_asked and not self._should_upgrade()
+
+    def _head_without_upgrade(self) -> bytes:
+        kept = [pair for pair in self.headers if pair[0] not in _UPGRADING]
+        if any(name == b"connection" and b"close" in value.lower() for name, value in self.headers):
+            kept.append(_CLOSE)
+        lines = [b"%s: %s\r\n" % pair for pair in kept]
+        return b"%s %s HTTP/1.1\r\n%s\r\n" % (self.parser.get_method(), self.url, b"".join(lines))
+
+    def on_headers_complete(self) -> None:
+        if not self._is_asked_in_vain():
+            super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        if not self._is_asked_in_vain():
+            super().on_message_complete()
 
     def on_body(self, body: bytes) -> None:
         cycle = self.cycle
@@ -471,7 +514,7 @@ class _Protocol(HttpToolsProtocol):
         path, headers = (self.url or b"").decode("latin-1"), self.headers or []
         dialect = dialect_of(path, {name.decode("latin-1"): "" for name, _ in headers})
         reply = error_reply(ValidationError("the request is not valid HTTP"), dialect)
-        pairs = [*reply.pairs(), (b"connection", b"close")]
+        pairs = [*reply.pairs(), _CLOSE]
         lines = [b"%s: %s\r\n" % pair for pair in pairs]
         head = b"HTTP/1.1 400 Bad Request\r\n"
         self.transport.write(b"".join([head, *lines, b"\r\n", reply.body]))
@@ -494,6 +537,13 @@ class _Protocol(HttpToolsProtocol):
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None
+
+
+def _parser_for(protocol: _Protocol) -> HttpRequestParser:
+    """As uvicorn has it."""
+    parser = HttpRequestParser(protocol)
+    parser.set_dangerous_leniencies(lenient_data_after_close=True)
+    return parser
 
 
 def _settings_of(app: App) -> uvicorn.Config:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 
 import aiohttp
@@ -592,6 +593,53 @@ async def test_what_is_no_http_is_refused_in_the_shape_of_every_failure(
     assert b"content-type: application/json" in head
     assert list(orjson.loads(body)) == shape
     assert orjson.loads(body)["error"]["message"] == "the request is not valid HTTP"
+
+
+UPGRADE = b"connection: Upgrade, HTTP2-Settings\r\nhttp2-settings: AAEAAEAAAAIAAAAB\r\n"
+"""What Java's client adds to each request, beside the protocol that it would like."""
+
+
+@pytest.mark.parametrize("cuts", [[], [-40, 50]], ids=["at once", "in pieces"])
+@pytest.mark.parametrize("size", [3, 3 * USUAL_BODY_BYTES])
+async def test_a_request_that_would_like_http_2_is_answered_as_any_other(
+    inside, listener, worker, config_dir, size, cuts
+):
+    await inside.serving(config_dir, worker)
+    body = asking(prompt="x" * size)
+    head, _, _ = on_the_wire(body).partition(b"\r\n\r\n")
+    asked = head + b"\r\n" + UPGRADE + b"upgrade: h2c\r\n\r\n" + body
+    ends = [0, *(len(asked) - len(body) + cut for cut in cuts), len(asked)]
+    async with asyncio.timeout(PATIENCE):
+        reader, writer = await asyncio.open_connection(*listener.getsockname())
+        for start, end in pairwise(ends):
+            writer.write(asked[start:end])
+            await writer.drain()
+            await asyncio.sleep(0)
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        writer.close()
+    assert worker.requests[0].body == body
+
+
+async def test_and_its_connection_is_closed_where_it_asks_for_that(
+    inside, listener, worker, config_dir
+):
+    await inside.serving(config_dir, worker)
+    asked = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade, close\r\nupgrade: h2c\r\n\r\n"
+    async with asyncio.timeout(PATIENCE):
+        reader, writer = await asyncio.open_connection(*listener.getsockname())
+        writer.write(asked)
+        assert (await reader.read()).startswith(b"HTTP/1.1 200")
+        writer.close()
+
+
+async def test_nobody_is_connected_to_elsewhere(inside, listener, worker, config_dir):
+    await inside.serving(config_dir, worker)
+    asked = b"CONNECT x:80 HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n"
+    async with asyncio.timeout(PATIENCE):
+        reader, writer = await asyncio.open_connection(*listener.getsockname())
+        writer.write(asked)
+        assert (await reader.readline()).startswith(b"HTTP/1.1 4")
+        writer.close()
 
 
 class Written:
