@@ -282,9 +282,14 @@ class App:
     ) -> Plan:
         """A WebSocket names its model in the query, if at all; LiteLLM runs no hook on it.
 
-        Nor do we: what it says comes later, frame by frame, and cannot be moderated.
+        Nor do we: what it says comes later, frame by frame, and cannot be moderated. What can be
+        asked for by a request, such as OpenAI's responses, is therefore not talked about: its
+        client is told so by the status at which it falls back to requests.
         """
         await exchange.receive()
+        if table.paths.carriage("POST", exchange.path) is Carriage.ROUTED:
+            said = f"{exchange.path} takes requests, and no WebSocket: no rule would see its model"
+            raise ProxyError(said, code=426)
         if table.moderator is not None:
             raise ValidationError("a WebSocket cannot be moderated; moderation is on")
         named = dict(parse_qsl(exchange.query))

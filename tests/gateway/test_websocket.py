@@ -218,6 +218,13 @@ async def test_there_is_nothing_to_talk_to_at_other_paths(client, worker):
     assert worker.requests == []
 
 
+@pytest.mark.parametrize("path", ["/v1/responses", "/openai/v1/responses?model=claude-haiku-4-5"])
+async def test_what_is_asked_for_by_requests_is_not_talked_about(house, client, worker, path):
+    assert await refused(client, path) == 426
+    assert worker.requests == []
+    assert house.finished()["failed"]
+
+
 async def test_a_model_that_nobody_serves_is_not_found(client, worker):
     assert await refused(client, "/v1/realtime?model=nobodys") == 404
     assert worker.requests == []
