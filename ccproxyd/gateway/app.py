@@ -43,7 +43,7 @@ from ccproxyd.gateway.lanes.answers import KeyRefusedError
 from ccproxyd.gateway.lanes.direct import DirectFailedError, DirectLane, Errand
 from ccproxyd.gateway.lanes.litellm import LiteLLMLane, Log
 from ccproxyd.gateway.later import SECONDS, Later
-from ccproxyd.gateway.paths import Carriage, model_in
+from ccproxyd.gateway.paths import Carriage, is_of_another_provider, model_in
 from ccproxyd.gateway.plan import (
     Plan,
     choice_for,
@@ -144,6 +144,10 @@ class App:
             _check_key(exchange, table)
             if carriage is Carriage.CLOSED:
                 raise _not_served(exchange.method, exchange.path)
+            if is_of_another_provider(exchange.path, exchange.dialect):
+                raise ProxyError(
+                    "files are OpenAI's here; none of Anthropic's are served", code=404
+                )
         except ProxyError as error:
             report = _report_on(exchange, routed=carriage is Carriage.ROUTED)
             report.status, report.error = error.code, type(error).__name__

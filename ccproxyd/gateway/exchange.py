@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 from urllib.parse import quote
 
 from ccproxyd.gateway.bodies import Receive
-from ccproxyd.gateway.paths import Dialect, dialect_of
+from ccproxyd.gateway.paths import Dialect, dialect_of, usual_path
 from ccproxyd.gateway.replies import Reply
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -30,8 +30,8 @@ class Exchange:
 
     def __init__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         self.method: str = scope["method"]
-        self.path: str = scope["path"]
-        self.raw_path: str = scope.get("raw_path", b"").decode("latin-1") or scope["path"]
+        self.path: str = usual_path(scope["path"])
+        self.raw_path: str = usual_path(scope.get("raw_path", b"").decode("latin-1")) or self.path
         self.query: str = scope.get("query_string", b"").decode("latin-1")
         self.header_pairs: Pairs = scope["headers"]
         self.headers = {

@@ -254,6 +254,14 @@ _ANSWERED: Final = (
     "/v1/models/{name:path}",
 )
 
+_OTHER_NAMES: Final = {
+    "/messages": "/v1/messages",
+    "/messages/count_tokens": "/v1/messages/count_tokens",
+}
+"""LiteLLM answers everything else of its own without a version, too."""
+
+_FILES: Final = re.compile(r"(?:/v1|/anthropic/v1)?/files(?:/.*)?")
+
 _MODEL_IN_PATH: Final = re.compile(
     r"/(?:engines|openai/deployments)/(.+?)/(?:chat/completions|completions|embeddings)"
 )
@@ -336,6 +344,26 @@ def dialect_of(path: str, headers: dict[str, str]) -> Dialect:
     if "/v1/messages" in path or path.startswith("/anthropic/") or "anthropic-version" in headers:
         return Dialect.ANTHROPIC
     return Dialect.OPENAI
+
+
+def usual_path(path: str) -> str:
+    """The path at which everybody else has what is asked for here.
+
+    Vercel's library, for one, takes the version of Anthropic's interface for a part of the address.
+
+    >>> usual_path("/messages"), usual_path("/v1/responses")
+    ('/v1/messages', '/v1/responses')
+    """
+    return _OTHER_NAMES.get(path, path)
+
+
+def is_of_another_provider(path: str, dialect: Dialect) -> bool:
+    """Whether an Anthropic client would get at files of OpenAI's: LiteLLM has no others there.
+
+    >>> is_of_another_provider("/v1/files/file-1", Dialect.ANTHROPIC)
+    True
+    """
+    return dialect is Dialect.ANTHROPIC and bool(_FILES.fullmatch(path))
 
 
 def counts_tokens(path: str) -> bool:

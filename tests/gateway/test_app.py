@@ -850,6 +850,23 @@ async def test_what_is_not_served_is_not_found(house, worker, path):
     assert worker.requests == []
 
 
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+async def test_a_client_of_anthropics_gets_at_no_file_of_openais(house, worker, method):
+    headers = {"anthropic-version": "2023-06-01"}
+    answer = await call(path="/v1/files/file-1", method=method, headers=headers).to(house.app)
+    assert (answer.status, answer.header("x-should-retry")) == (404, "false")
+    assert answer.json()["error"]["type"] == "not_found_error"
+    assert worker.requests == []
+    assert (await call(path="/v1/files/file-1", method="GET").to(house.app)).status == 200
+
+
+@pytest.mark.parametrize("end", ["", "/count_tokens"])
+async def test_a_message_is_one_also_without_a_version(house, worker, end):
+    answer = await call(asking("think"), f"/messages{end}", query="beta=true").to(house.app)
+    assert (answer.status, answer.header("x-ccproxy-label")) == (200, "think")
+    assert worker.requests[0].target == f"/v1/messages{end}?beta=true"
+
+
 async def test_management_is_open_where_the_config_says_so(tmp_path, worker):
     config_dir = write_config(tmp_path, "ccproxy: {management_routes: true}")
     async with open_house(config_dir, worker.address) as house:

@@ -12,7 +12,9 @@ from ccproxyd.gateway.paths import (
     PathTable,
     counts_tokens,
     dialect_of,
+    is_of_another_provider,
     model_in,
+    usual_path,
 )
 
 TABLE = PathTable.build()
@@ -200,3 +202,18 @@ def test_azures_paths_name_the_model():
     assert model_in("/openai/deployments/openai/gpt-5/embeddings") == "openai/gpt-5"
     assert model_in("/openai/deployments/gpt-5/chat/completions") == "gpt-5"
     assert model_in("/v1/chat/completions") is None
+
+
+def test_a_message_may_be_asked_for_without_a_version():
+    assert usual_path("/messages") == "/v1/messages"
+    assert usual_path("/messages/count_tokens") == "/v1/messages/count_tokens"
+    assert usual_path("/messages/batches") == "/messages/batches"
+
+
+@pytest.mark.parametrize(
+    "path", ["/files", "/v1/files", "/v1/files/f-1", "/anthropic/v1/files/f-1"]
+)
+def test_the_files_of_one_provider_are_not_those_of_the_other(path):
+    assert is_of_another_provider(path, Dialect.ANTHROPIC)
+    assert not is_of_another_provider(path, Dialect.OPENAI)
+    assert not is_of_another_provider("/v1/models", Dialect.ANTHROPIC)
