@@ -31,6 +31,7 @@ from ccproxyd.gateway.bodies import (
     is_unsaid_json,
     parse_body,
     read_body,
+    unpack,
 )
 from ccproxyd.gateway.budgets import barred_from, check_unrouted, within_budget
 from ccproxyd.gateway.counts import answer_count
@@ -191,7 +192,7 @@ class App:
     ) -> Plan:
         if isinstance(exchange, WebSocketExchange):
             return await self._plan_to_talk(exchange, table, report)
-        raw = await read_body(exchange.receive)
+        raw = await _unpacked(exchange, await read_body(exchange.receive))
         if not routed:
             if table.paths.spends(exchange.method, exchange.path):
                 check_unrouted(self.gate)
@@ -418,6 +419,19 @@ def _passed_on(path: str) -> dict[str, Any]:
         "lane_reason": "LiteLLM passes it on as it is",
         "rules": [],
     }
+
+
+async def _unpacked(exchange: Exchange, raw: bytes) -> bytes:
+    """The body as it was before it was compressed, which nobody hears of any more.
+
+    Raises:
+        ProxyError: that cannot be undone.
+    """
+    if (said := exchange.headers.get("content-encoding", "identity")) == "identity":
+        return raw
+    found = await asyncio.to_thread(unpack, raw, said)
+    exchange.drop_header("content-encoding")
+    return found
 
 
 async def _answer_failure(exchange: Exchange, error: ProxyError) -> None:

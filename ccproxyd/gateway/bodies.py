@@ -8,6 +8,7 @@ cap is only there to keep one broken client from taking all memory.
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from contextlib import suppress
 from typing import Any, Final
@@ -21,6 +22,11 @@ from ccproxyd.gateway.forms import parts_of
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 MAX_BODY_BYTES: Final = 512 * 1024 * 1024
+
+
+_PACKED: Final = frozenset({"gzip", "x-gzip", "deflate"})
+_EITHER: Final = 32
+"""For zlib: the head says which of them it is."""
 
 
 class ClientGoneError(Exception):
@@ -44,9 +50,35 @@ async def read_body(receive: Receive) -> bytes:
         pieces.append(piece)
         size += len(piece)
         if size > MAX_BODY_BYTES:
-            raise ProxyError(f"the request is larger than {MAX_BODY_BYTES} bytes", code=413)
+            raise too_large()
         if not message.get("more_body", False):
             return b"".join(pieces)
+
+
+def unpack(raw: bytes, encoding: str) -> bytes:
+    """What was compressed, for it is read here.
+
+    Raises:
+        ProxyError: 415, the encoding is another one; 400, it is not of this encoding; 413, there is
+            more in it than in any request.
+    """
+    if (kind := encoding.strip().lower()) not in _PACKED:
+        said = f"the request body is compressed as {kind[:40]!r}; gzip and deflate can be read here"
+        raise ProxyError(said, code=415)
+    packed = zlib.decompressobj(zlib.MAX_WBITS | _EITHER)
+    try:
+        found = packed.decompress(raw, MAX_BODY_BYTES + 1)
+    except zlib.error:
+        raise ValidationError(f"the request body is not compressed as {kind}") from None
+    if len(found) > MAX_BODY_BYTES:
+        raise too_large()
+    if not packed.eof or packed.unused_data:
+        raise ValidationError(f"the request body is not compressed as {kind}")
+    return found
+
+
+def too_large() -> ProxyError:
+    return ProxyError(f"the request is larger than {MAX_BODY_BYTES} bytes", code=413)
 
 
 def parse_body(

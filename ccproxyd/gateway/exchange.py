@@ -58,6 +58,12 @@ class Exchange:
         self.header_pairs = [*others, (raw, value.encode("latin-1"))]
         self.headers[name] = value
 
+    def drop_header(self, name: str) -> None:
+        """Have the request not say something."""
+        raw = name.encode("latin-1")
+        self.header_pairs = [pair for pair in self.header_pairs if pair[0] != raw]
+        self.headers.pop(name, None)
+
     def aside(self, send: Send) -> Self:
         """The same request, with its answer going elsewhere; its extra headers are shared."""
         twin = copy.copy(self)

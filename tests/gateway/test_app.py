@@ -1,6 +1,8 @@
 import asyncio
+import gzip
 import socket
 import sys
+import zlib
 
 import aiohttp
 import orjson
@@ -891,6 +893,38 @@ async def test_bad_json_is_refused_in_the_clients_shape_and_not_quoted(house, wo
     assert CANARY.encode() not in answer.answer
     assert (house.finished()["status"], worker.requests) == (400, [])
     assert CANARY not in house.told()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress)]
+)
+@pytest.mark.parametrize("path", ["/v1/messages", "/anthropic/v1/messages"])
+async def test_a_compressed_body_is_read_and_goes_on_as_it_was(house, worker, path, encoding, pack):
+    headers = {"content-encoding": encoding}
+    answer = await call(pack(asking()), path, headers=headers).to(house.app)
+    assert answer.status == 200
+    [request] = worker.requests
+    assert (request.body, request.header("content-encoding")) == (asking(), None)
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/anthropic/v1/messages"])
+async def test_one_that_cannot_be_read_is_refused_wherever_it_goes(house, worker, path):
+    answer = await call(b"\x28\xb5\x2f\xfd", path, headers={"content-encoding": "zstd"}).to(
+        house.app
+    )
+    assert answer.status == 415
+    assert "'zstd'" in answer.json()["error"]["message"]
+    assert worker.requests == []
+
+
+async def test_compressing_hides_nothing_from_moderation(tmp_path, worker):
+    config = write_config(tmp_path, "ccproxy: {moderation: {enabled: true, deny: [canary]}}")
+    headers = {"content-encoding": "gzip"}
+    async with open_house(config, worker.address) as house:
+        for path in ("/v1/messages", "/anthropic/v1/messages"):
+            answer = await call(gzip.compress(asking()), path, headers=headers).to(house.app)
+            assert answer.status == 400
+    assert worker.requests == []
 
 
 async def test_a_request_without_a_route_is_not_found(tmp_path, worker):

@@ -1,3 +1,5 @@
+import gzip
+import zlib
 from collections.abc import Iterator
 from functools import partial
 
@@ -13,6 +15,7 @@ from ccproxyd.gateway.bodies import (
     is_unsaid_json,
     parse_body,
     read_body,
+    unpack,
     with_model,
     without,
 )
@@ -205,3 +208,33 @@ def test_json_that_does_not_say_so_is_known(raw: bytes, content_type: str, unsai
 )
 def test_a_form_is_known_by_its_type(content_type, expected):
     assert is_form(content_type) is expected
+
+
+@pytest.mark.parametrize(
+    ("encoding", "pack"),
+    [("gzip", gzip.compress), ("X-GZip", gzip.compress), ("deflate", zlib.compress)],
+)
+def test_what_was_compressed_is_unpacked(encoding, pack):
+    assert unpack(pack(b"{}"), encoding) == b"{}"
+
+
+@pytest.mark.parametrize(
+    "raw", [b"{}", b"", gzip.compress(b"{}")[:-4], gzip.compress(b"{}") + b"more"]
+)
+def test_what_is_not_compressed_as_it_says_is_refused(raw):
+    with pytest.raises(ValidationError, match="not compressed as gzip"):
+        unpack(raw, "gzip")
+
+
+def test_a_small_body_may_not_become_a_huge_one(monkeypatch):
+    monkeypatch.setattr(bodies, "MAX_BODY_BYTES", 1000)
+    assert len(unpack(gzip.compress(bytes(1000)), "gzip")) == 1000
+    with pytest.raises(ProxyError) as refusal:
+        unpack(gzip.compress(bytes(1001)), "gzip")
+    assert refusal.value.code == 413
+
+
+def test_an_encoding_that_nobody_here_knows_is_named():
+    with pytest.raises(ProxyError, match="'br'; gzip and deflate can be read here") as refusal:
+        unpack(b"", "br")
+    assert refusal.value.code == 415

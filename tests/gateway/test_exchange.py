@@ -24,6 +24,13 @@ def test_a_path_without_its_raw_form_is_its_own():
     assert exchange.raw_path == "/v1/files"
 
 
+def test_what_it_says_can_be_taken_back():
+    exchange = Call(headers={"content-encoding": "gzip", "x-a": "1"}).exchange()
+    exchange.drop_header("content-encoding")
+    exchange.drop_header("x-b")
+    assert (exchange.headers, exchange.header_pairs) == ({"x-a": "1"}, [(b"x-a", b"1")])
+
+
 async def test_a_reply_is_whole():
     call = Call()
     await call.exchange().reply(json_reply({"a": 1}))
