@@ -22,6 +22,7 @@ A request's way through this room:
     estimates  the same where a stream does not say it
     prices     where LiteLLM's price file is
     replies    our own answers, in the client's own shape
+    browsers   what a page's browser wants to be told
     report     what the daemon hears of each request: numbers and names, never content
     later      what nobody waits for
 

@@ -33,6 +33,7 @@ from ccproxyd.gateway.bodies import (
     read_body,
     unpack,
 )
+from ccproxyd.gateway.browsers import asks_leave, permission
 from ccproxyd.gateway.budgets import barred_from, check_unrouted, within_budget
 from ccproxyd.gateway.counts import answer_count
 from ccproxyd.gateway.estimates import IN_THREAD, estimate_for, shortfall_for
@@ -124,6 +125,8 @@ class App:
             await _answer_failure(exchange, Unknown("internal error in the gateway"))
 
     async def _serve(self, exchange: Exchange, table: Table) -> None:
+        if asks_leave(exchange.method, exchange.headers):
+            return await exchange.reply(permission(exchange.headers))
         carriage = table.paths.carriage(exchange.method, exchange.path)
         if carriage is Carriage.ANSWERED and exchange.path in OPEN_PATHS:
             ready = bool(self.pool.ready) or table.starts_litellm_late

@@ -13,6 +13,7 @@ from typing import Any, Final, Self
 from urllib.parse import quote
 
 from ccproxyd.gateway.bodies import Receive
+from ccproxyd.gateway.browsers import asks_from_a_page, for_a_page
 from ccproxyd.gateway.paths import Dialect, dialect_of, usual_path
 from ccproxyd.gateway.replies import Reply
 
@@ -75,6 +76,7 @@ class Exchange:
         lane = header_pairs([("x-ccproxy-lane", self.lane)]) if self.lane else []
         last = _CLOSE if self.is_last() else []
         pairs = [*headers, *self.extra, *lane, *last]
+        pairs = for_a_page(pairs) if asks_from_a_page(self.headers) else pairs
         await self.send({"type": "http.response.start", "status": status, "headers": pairs})
 
     async def write(self, piece: bytes, *, more: bool = True) -> None:

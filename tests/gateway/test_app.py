@@ -927,6 +927,38 @@ async def test_compressing_hides_nothing_from_moderation(tmp_path, worker):
     assert worker.requests == []
 
 
+# Pages
+
+
+ASKS_LEAVE = {"origin": "http://page", "access-control-request-method": "POST"}
+
+
+async def test_a_page_gets_leave_without_a_key_and_nothing_else(house, worker):
+    headers = {**ASKS_LEAVE, "access-control-request-headers": "authorization,x-stainless-os"}
+    answer = await Call("OPTIONS", "/v1/responses", headers=headers).to(house.app)
+    assert (answer.status, answer.answer) == (200, b"")
+    assert answer.header("access-control-allow-origin") == "*"
+    assert answer.header("access-control-allow-headers") == "authorization,x-stainless-os"
+    assert "POST" in answer.header("access-control-allow-methods")
+    assert (await Call("OPTIONS", "/v1/responses").to(house.app)).status == 401
+    assert worker.requests == []
+
+
+async def test_a_page_can_read_its_answer_and_a_failure(house, worker):
+    worker.default = answers(b"{}", 200, ("access-control-allow-origin", "http://other"))
+    page = {"origin": "http://page"}
+    for asked in (call(headers=page), Call(body=asking(), headers=page)):
+        answer = await asked.to(house.app)
+        named = [value for name, value in answer.answered if name == "access-control-allow-origin"]
+        assert named == ["*"]
+    assert answer.status == 401
+
+
+async def test_who_is_no_page_hears_nothing_of_that(house, worker):
+    answer = await call().to(house.app)
+    assert not [name for name, _ in answer.answered if name.startswith("access-control")]
+
+
 async def test_a_request_without_a_route_is_not_found(tmp_path, worker):
     models = "model_list: [{model_name: only, litellm_params: {model: openai/gpt-5}}]"
     async with open_house(write_config(tmp_path, "ccproxy: {}", models), worker.address) as house:
