@@ -9,6 +9,9 @@ A failure is held back until it is whole, and then told as `failures` knows it. 
 `x-ccproxy-failure` says to the gateway whose words these are. That an answer is a failure can show
 in its first bytes alone, while LiteLLM's status is 200.
 
+A transcription LiteLLM always puts into JSON: the plain text and the subtitles that a client has
+asked for, and the events of a stream, which it takes for a text. They are taken out of it again.
+
 LiteLLM ends a stream that broke as if it were complete. Here it keeps its error event and loses its
 end, so that the gateway and its client see a transfer that is cut.
 """
@@ -17,6 +20,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from typing import Any, Final
+
+import orjson
 
 from ccproxyd.worker import failures
 from ccproxyd.worker.events import cleared
@@ -40,6 +45,10 @@ _NO_ANSWER: Final = 300
 _OF_THE_PROVIDER: Final = b"llm_provider-"
 _RESTORED: Final = (b"anthropic-ratelimit-", b"x-ratelimit-", b"request-id", b"x-request-id")
 
+_TEXT: Final = b"text/plain; charset=utf-8"
+_EVENTS: Final = b"text/event-stream; charset=utf-8"
+_FIRST_EVENT: Final = ("data:", "event:")
+
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
 
@@ -56,6 +65,8 @@ class Answering:
         self._begun: Message | None = None
         """The head of an answer that can turn out to be a failure."""
         self._failed: Message | None = None
+        self._wordy: Message | None = None
+        """The head of one that has more around its words than is asked for."""
         self._pieces: list[bytes] = []
 
     async def __call__(self, message: Message) -> None:
@@ -66,6 +77,8 @@ class Answering:
             await self._collect(self._failed, message)
         elif self._begun is not None:
             await self._begin(self._begun, message)
+        elif self._wordy is not None:
+            await self._take_words(self._wordy, message)
         else:
             message["body"] = cleared(message.get("body", b""), self._slot)
             if self._slot.has_broken:
@@ -96,9 +109,23 @@ class Answering:
         self._begun = None
         if failures.is_no_success(message.get("body", b"")):
             self._failed = started
+        elif self._slot.wants_words:
+            self._wordy = started
         else:
             await self._show(started)
         await self(message)
+
+    async def _take_words(self, started: Message, message: Message) -> None:
+        """The words of an answer, when it is whole; all of it, if it has none."""
+        self._pieces.append(message.get("body", b""))
+        if message.get("more_body"):
+            return
+        whole, self._wordy = b"".join(self._pieces), None
+        kind, words = words_in(whole) or (_kind(started["headers"]), whole)
+        said = ((b"content-type", kind), (b"content-length", str(len(words)).encode()))
+        others = [pair for pair in started["headers"] if pair[0] not in dict(said)]
+        await self._show({**started, "headers": [*others, *said]})
+        await self._send({**message, "body": words})
 
     async def _collect(self, started: Message, message: Message) -> None:
         self._pieces.append(message.get("body", b""))
@@ -119,6 +146,23 @@ class Answering:
         start = {"type": "http.response.start", "status": failure.status, "headers": headers}
         await self._send(start)
         await self._send({"type": "http.response.body", "body": failure.body})
+
+
+def words_in(raw: bytes) -> tuple[bytes, bytes] | None:
+    r"""The type and the bytes of what a transcription says; events are a stream.
+
+        >>> words_in(b'{"text": "Hello\n", "usage": null}')
+        (b'text/plain; charset=utf-8', b'Hello
+    ')
+    """
+    try:
+        said = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return None
+    text = said.get("text") if isinstance(said, dict) else None
+    if not isinstance(text, str):
+        return None
+    return _EVENTS if text.startswith(_FIRST_EVENT) else _TEXT, text.encode("utf-8", "replace")
 
 
 def _kind(headers: Headers) -> bytes:

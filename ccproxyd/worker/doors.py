@@ -258,6 +258,11 @@ def is_messages(call_type: object) -> bool:
     return bool(call_type == CallTypes.anthropic_messages)
 
 
+def is_transcription(call_type: object) -> bool:
+    """Whether a call is one of `/v1/audio/transcriptions`."""
+    return call_type in (CallTypes.transcription, CallTypes.atranscription)
+
+
 def own_fields() -> frozenset[str]:
     """The fields by which a request's body speaks to LiteLLM, and not to a provider."""
     return _OWN_FIELDS

@@ -116,6 +116,15 @@ class Slot:
     """The stream has said that it broke, which is the last that it says."""
     status: int | None = None
     """What a provider says in its stream that its failure would have had for one."""
+    wants_words: bool = False
+    """The answer is to be a transcription's text alone, or a stream of it."""
+
+
+def want_words() -> None:
+    """Have the request that is on its way answered without the JSON around a text."""
+    slot = current.get()
+    if slot is not None:
+        slot.wants_words = True
 
 
 current: ContextVar[Slot | None] = ContextVar("ccproxyd_failure", default=None)

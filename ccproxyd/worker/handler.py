@@ -37,6 +37,7 @@ HOOK: Final = "async_pre_call_hook"
 REQUEST_ID: Final = "ccproxy_request_id"
 LABEL: Final = "ccproxy_label"
 REQUESTED: Final = "ccproxy_requested_model"
+_PLAIN: Final = ("text", "srt", "vtt")
 
 
 @frozen
@@ -111,6 +112,8 @@ class CCProxyHandler(CustomLogger):  # type: ignore[misc]
         remove_internal_headers(data)
         if not _is_applied(data) and (found := await self.policy.decide(data)):
             _check(data, call_type)
+            if _wants_words(data, call_type):
+                failures.want_words()
             _apply(found, data)
             self.applied = found.request_id
         return data
@@ -239,6 +242,12 @@ def _check(data: Mapping[str, Any], call_type: str) -> None:
             raise ValidationError(f"{name!r} must be a list of objects")
     if doors.is_messages(call_type) and data.get("messages") == []:
         raise ValidationError("'messages' must have one at least")
+
+
+def _wants_words(data: Mapping[str, Any], call_type: str) -> bool:
+    """Whether a transcription is to come as it is read, and not in JSON; a form has texts alone."""
+    is_plain = data.get("response_format") in _PLAIN or data.get("stream") == "true"
+    return is_plain and doors.is_transcription(call_type)
 
 
 def _apply(found: Verdict, data: dict[str, Any]) -> None:

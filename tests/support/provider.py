@@ -402,7 +402,13 @@ class MockProvider:
         details = {"text_tokens": 0, "audio_tokens": 14}
         counts = {"input_tokens": 14, "output_tokens": 2, "total_tokens": 16}
         usage = {"type": "tokens", "input_token_details": details, **counts}
-        return await exchange.send({"text": exchange.answer().text, "usage": usage})
+        text, asked = exchange.answer().text, exchange.recorded.fields
+        if asked.get("stream") == "true":
+            done = answers.unnamed({"type": "transcript.text.done", "text": text, "usage": usage})
+            return web.Response(body=done, content_type="text/event-stream")
+        if asked.get("response_format") == "text":
+            return web.Response(text=f"{text}\n")
+        return await exchange.send({"text": text, "usage": usage})
 
     async def _speech(self, exchange: Exchange) -> web.StreamResponse:
         await exchange.held()

@@ -109,6 +109,33 @@ class AnsweredError(Exception):
         self.status_code = status_code
 
 
+@pytest.mark.parametrize(
+    ("said", "kind", "words"),
+    [
+        ([b'{"text": "1\\nh\xc3', b'\xa9"}'], b"text/plain; charset=utf-8", "1\nhé".encode()),
+        ([b'{"text": "data: {}\\n\\n"}'], b"text/event-stream; charset=utf-8", b"data: {}\n\n"),
+        ([b'{"text": 1}'], b"application/json", b'{"text": 1}'),
+        ([b'["text"]', b""], b"application/json", b'["text"]'),
+        ([b'{"text": '], b"application/json", b'{"text": '),
+    ],
+)
+async def test_of_a_transcription_the_words_alone_may_be_wanted(said, kind, words):
+    head = [JSON, (b"content-length", b"7"), (b"x-a", b"1")]
+    status, headers, pieces = await sent(200, *said, headers=head, slot=Slot(wants_words=True))
+    assert (status, pieces) == (200, [words])
+    assert headers == {
+        b"x-a": b"1",
+        b"content-type": kind,
+        b"content-length": str(len(words)).encode(),
+    }
+
+
+async def test_and_a_failure_is_one_all_the_same():
+    slot = Slot(PROVIDERS, wants_words=True)
+    status, _, pieces = await sent(500, b"litellm", b".Error", headers=[JSON], slot=slot)
+    assert (status, pieces) == (529, [PROVIDERS.body])
+
+
 async def test_what_is_relayed_says_null_as_the_provider_did():
     assert await sent(200, b"null", headers=[JSON], routed=False) == (200, dict([JSON]), [b"null"])
 

@@ -222,6 +222,13 @@ def test_a_call_of_messages_has_the_type_that_we_take_it_by(doors, litellm):
     assert [one.value for one in found] == ["anthropic_messages"]
 
 
+def test_a_transcription_has_the_types_that_we_take_it_by(doors, litellm):
+    types = litellm.types.utils.CallTypes
+    found = [one.value for one in types if doors.is_transcription(one)]
+    assert sorted(found) == ["atranscription", "transcription"]
+    assert doors.is_transcription("transcription")
+
+
 def test_the_fields_of_a_request_are_known(doors, messages):
     known = messages.message_fields()
     assert known >= {"messages", "system", "thinking", "output_config", "speed"}

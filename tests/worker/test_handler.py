@@ -67,6 +67,26 @@ async def test_a_verdict_sets_the_model_for_every_kind_of_call(make):
         assert (await call(make(), {"model": "asked"}, call_type))["model"] == "think"
 
 
+@pytest.mark.parametrize(
+    ("fields", "call_type", "wants"),
+    [
+        ({"response_format": "srt"}, "transcription", True),
+        ({"stream": "true"}, "transcription", True),
+        ({"response_format": "verbose_json", "stream": "false"}, "transcription", False),
+        ({"response_format": "text"}, "aspeech", False),
+    ],
+)
+async def test_a_transcription_may_be_wanted_as_it_is_read(make, fields, call_type, wants):
+    slot = Slot()
+    token = failures.current.set(slot)
+    try:
+        await call(make(), {"model": "asked", **fields}, call_type)
+    finally:
+        failures.current.reset(token)
+    assert slot.wants_words == wants
+    await call(make(), {"model": "asked", **fields}, call_type)  # where nobody answers, too
+
+
 @pytest.mark.parametrize("field", ["tools", "messages"])
 @pytest.mark.parametrize("said", ["x", ["x"], {"name": "x"}, [{"name": "x"}, None], 1])
 async def test_what_is_no_list_of_objects_is_refused_before_litellm_looks_into_it(

@@ -157,6 +157,25 @@ def test_a_stream_is_one_where_the_table_says_so(client: httpx.Client, path: str
         assert said_in(answer) == "good morning"
 
 
+def test_a_transcription_comes_as_it_was_asked_for(client: httpx.Client) -> None:
+    form = CASES["/v1/audio/transcriptions"].request()
+
+    def heard(**more: str) -> Answer:
+        asked = {**form, "data": form["data"] | more}
+        return ask(client, "/v1/audio/transcriptions", headers=KEY, **asked)
+
+    plain, streamed = heard(response_format="text"), heard(stream="true")
+    assert (plain.headers["content-type"], plain.body) == (
+        "text/plain; charset=utf-8",
+        b"mock: ok\n",
+    )
+    assert streamed.is_stream
+    assert [(one["type"], one["text"]) for one in streamed.events] == [
+        ("transcript.text.done", "mock: ok")
+    ]
+    assert heard(response_format="json").json["text"] == "mock: ok"
+
+
 def said_in(answer: Answer) -> str:
     """The text of any conversation, piece by piece."""
     events = answer.events
