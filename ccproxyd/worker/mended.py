@@ -9,7 +9,8 @@ provider's `retry-after` says, and nobody counts it; how often to ask is for the
 for clients. Both go wherever an answer sends them, with a key.
 
 Answers: neither a refusal nor an error that comes as one is a success, and no images are none;
-while letters or metadata of an unusual kind are no failure.
+while letters or metadata of an unusual kind are no failure. A model that refuses says so where a
+client looks for it, and not among fields that only LiteLLM has.
 
 These are doors as those of `doors`; tests/worker/test_mended.py opens each.
 """
@@ -24,6 +25,7 @@ from urllib.parse import quote
 import httpx
 import litellm
 from litellm.images import main as images
+from litellm.litellm_core_utils import streaming_handler
 from litellm.llms.custom_httpx import aiohttp_transport
 from litellm.llms.custom_httpx import http_handler as handlers
 from litellm.llms.openai import common_utils as openai_clients
@@ -85,6 +87,41 @@ def _with_a_status(convert: Callable[..., Any]) -> Callable[..., Any]:
             raise
 
     return converted
+
+
+def keep_refusals() -> None:
+    """From now on the model's refusal stands where OpenAI has it: in the message, and in pieces.
+
+    A client that has asked for a form looks there whether it got it. LiteLLM puts it elsewhere, and
+    drops the pieces of a stream that have nothing else.
+    """
+    for module in (openais, gpts):
+        module.convert_to_model_response_object = _with_refusals(
+            module.convert_to_model_response_object
+        )
+    pieces = streaming_handler.CustomStreamWrapper
+    pieces.is_chunk_non_empty = _also_refusals(pieces.is_chunk_non_empty)
+
+
+def _with_refusals(convert: Callable[..., Any]) -> Callable[..., Any]:
+    def converted(*asked: Any, **how: Any) -> Any:
+        found = convert(*asked, **how)
+        for choice in getattr(found, "choices", None) or ():
+            said = getattr(choice, "message", None)
+            fields = getattr(said, "provider_specific_fields", None) or {}
+            if "refusal" in fields:
+                said.refusal = fields.pop("refusal")  # type: ignore[union-attr]
+        return found
+
+    return converted
+
+
+def _also_refusals(has_something: Callable[..., bool]) -> Callable[..., bool]:
+    def has(stream: Any, said: Any, piece: Any, *more: Any, **how: Any) -> bool:
+        is_refusal = bool(getattr(piece.choices[0].delta, "refusal", None))
+        return is_refusal or has_something(stream, said, piece, *more, **how)
+
+    return has
 
 
 def stay_where_asked() -> None:
@@ -292,6 +329,7 @@ def mend() -> None:
     stay_where_asked()
     let_openais_refuse()
     let_errors_fail()
+    keep_refusals()
     make_no_images_up()
     allow_any_headers()
     take_any_metadata()

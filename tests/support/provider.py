@@ -32,6 +32,7 @@ requests at the same time do not disturb each other:
     say=TEXT        the text of the answer
     header=TEXT     the header `x-said`, in UTF-8
     body=TEXT       this in place of any answer, with status 200; a stream, if it begins as one
+    refuse          a chat's text is a refusal
     failed=CODE     a response (of OpenAI's newer API) that failed, with status 200
     number=N        the number in the ids of the answer, in place of the request's
     for=ID          all of this is meant for requests to this model alone
@@ -340,7 +341,10 @@ class MockProvider:
         answer = exchange.answer()
         options = exchange.recorded.fields.get("stream_options") or {}
         usage = options.get("include_usage") is True
-        return await exchange.send(answers.chat(answer), answers.chat_frames(answer, usage=usage))
+        body, frames = answers.chat(answer), answers.chat_frames(answer, usage=usage)
+        if exchange.script.has("refuse"):
+            body, frames = _refused(body), (_renamed(frame) for frame in frames)
+        return await exchange.send(body, frames)
 
     async def _responses(self, exchange: Exchange) -> web.StreamResponse:
         answer = exchange.answer()
@@ -701,6 +705,17 @@ def _completion_frames(answer: Answer) -> Iterator[bytes]:
         choice = {"index": 0, "text": piece, "logprobs": None, "finish_reason": reason}
         yield answers.unnamed(whole | {"choices": [choice]})
     yield answers.DONE
+
+
+def _refused(body: Body) -> Body:
+    for choice in body["choices"]:
+        said = choice["message"]
+        said["content"], said["refusal"] = None, said["content"]
+    return body
+
+
+def _renamed(frame: bytes) -> bytes:
+    return frame.replace(b'"content":', b'"refusal":')
 
 
 def _failed_response(answer: Answer, code: str) -> Body:

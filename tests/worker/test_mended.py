@@ -276,6 +276,30 @@ async def test_every_piece_of_a_text_completion_has_a_text(litellm, model):
 
 
 @pytest.fixture
+def refusals_kept(mended, monkeypatch):
+    for module in (mended.openais, mended.gpts):
+        name = "convert_to_model_response_object"
+        monkeypatch.setattr(module, name, getattr(module, name))
+    pieces = mended.streaming_handler.CustomStreamWrapper
+    monkeypatch.setattr(pieces, "is_chunk_non_empty", pieces.is_chunk_non_empty)
+    mended.keep_refusals()
+
+
+@pytest.mark.usefixtures("refusals_kept")
+@pytest.mark.parametrize("model", [GPT, "hosted_vllm/m"])
+async def test_a_refusal_stands_where_openai_has_it(litellm, model):
+    turns = [{"role": "user", "content": "@@refuse;say=no, I will not@@"}]
+    async with MockProvider() as provider:
+        where = address(provider, GPT)
+        answer = await litellm.acompletion(model=model, messages=turns, **where)
+        stream = await litellm.acompletion(model=model, messages=turns, stream=True, **where)
+        pieces = [chunk.model_dump()["choices"][0]["delta"] async for chunk in stream]
+    [choice] = answer.model_dump()["choices"]
+    assert (choice["message"]["content"], choice["message"]["refusal"]) == (None, "no, I will not")
+    assert "".join(piece.get("refusal") or "" for piece in pieces) == "no, I will not"
+
+
+@pytest.fixture
 def failing_errors(mended, monkeypatch):
     for module in (mended.openais, mended.gpts):
         name = "convert_to_model_response_object"
