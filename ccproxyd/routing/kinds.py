@@ -41,7 +41,7 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
         "amoderation": _kind("moderations", "moderation", streams=False),
         "aimage_generation": _kind("images", "image_generation", streams=False),
         "aimage_edit": _kind("edits of images", "image_edit", "image_generation", streams=False),
-        "atranscription": _kind("transcriptions", "audio_transcription", streams=False),
+        "atranscription": _kind("transcriptions", "audio_transcription"),
         "aspeech": _kind("speech", "audio_speech"),
         "arerank": _kind("reranking", "rerank", streams=False),
         "aocr": _kind("reading documents", "ocr", streams=False),
