@@ -18,6 +18,8 @@ from typing import Any, Final, cast
 
 import litellm
 from attrs import field, frozen
+from litellm.llms.anthropic.count_tokens import token_counter
+from litellm.llms.anthropic.count_tokens.handler import AnthropicCountTokensHandler
 from litellm.llms.anthropic.pass_through.adapters import handler as chats
 from litellm.llms.anthropic.pass_through.adapters import transformation as completions
 from litellm.llms.anthropic.pass_through.messages import handler as messages
@@ -36,6 +38,8 @@ _TRANSLATED: Final = ("thinking", "output_config", "temperature")
 _BETAS: Final = "anthropic-beta"
 _BETA_DATE: Final = re.compile(r"-\d{4}-\d\d-\d\d$")
 _STATUS_OF_CODE: Final = {"rate_limit_exceeded": 429}
+
+_Lent = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 
 def message_fields() -> frozenset[str]:
@@ -130,38 +134,41 @@ def keep_messages_whole() -> None:
     litellm.AnthropicMessagesConfig = _WholeMessages
 
 
-def keep_counts_whole(lent: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict) -> None:
+class _WholeCounts(AnthropicCountTokensHandler):  # type: ignore[misc]
+    """LiteLLM's way to Anthropic's counts, with what the client has said beside the message."""
+
+    def get_anthropic_count_tokens_endpoint(self, api_base: str | None = None) -> str:
+        url: str = super().get_anthropic_count_tokens_endpoint(api_base)
+        along = carried.current.get()
+        return f"{url}?{along.query}" if along and along.query else url
+
+    def get_count_tokens_headers(self, auth_header: Mapping[str, str]) -> dict[str, str]:
+        own: dict[str, str] = super().get_count_tokens_headers(auth_header)
+        along = carried.current.get()
+        return _with_the_clients(own, auth_header, along.headers) if along else own
+
+
+def keep_counts_whole(lent: _Lent = dict) -> None:
     """From now on LiteLLM asks Anthropic for a count with what the client has said beside it.
 
     Its counter for Anthropic, and for an address that speaks its protocol, is one object of its
-    own, which no other provider's counter uses. A LiteLLM that has none asks in its own words.
-    `lent` adds the client's credential to the parameters of a deployment, where that may have it.
+    own, which no other provider's counter uses. `lent` adds the client's credential to the
+    parameters of a deployment, where that may have it.
     """
-    with suppress(ImportError):
-        from litellm.llms.anthropic.count_tokens import token_counter
-        from litellm.llms.anthropic.count_tokens.handler import AnthropicCountTokensHandler
+    counter = token_counter.AnthropicTokenCounter
+    counter.count_tokens = _with_what_is_lent(counter.count_tokens, lent)
+    token_counter.anthropic_count_tokens_handler = _WholeCounts()
 
-        class WholeCounts(AnthropicCountTokensHandler):  # type: ignore[misc]
-            def get_anthropic_count_tokens_endpoint(self, api_base: str | None = None) -> str:
-                url: str = super().get_anthropic_count_tokens_endpoint(api_base)
-                along = carried.current.get()
-                return f"{url}?{along.query}" if along and along.query else url
 
-            def get_count_tokens_headers(self, auth_header: Mapping[str, str]) -> dict[str, str]:
-                own: dict[str, str] = super().get_count_tokens_headers(auth_header)
-                along = carried.current.get()
-                return _with_the_clients(own, auth_header, along.headers) if along else own
+def _with_what_is_lent(count: Callable[..., Any], lent: _Lent) -> Callable[..., Any]:
+    async def counted(
+        counter: Any, *asked: Any, deployment: Mapping[str, Any] | None = None, **more: Any
+    ) -> Any:
+        chosen = dict(deployment or {})
+        chosen["litellm_params"] = lent(chosen.get("litellm_params") or {})
+        return await count(counter, *asked, deployment=chosen, **more)
 
-        class WholeCounter(token_counter.AnthropicTokenCounter):  # type: ignore[misc]
-            async def count_tokens(
-                self, *asked: Any, deployment: Mapping[str, Any] | None = None, **more: Any
-            ) -> Any:
-                chosen = dict(deployment or {})
-                chosen["litellm_params"] = lent(chosen.get("litellm_params") or {})
-                return await super().count_tokens(*asked, deployment=chosen, **more)
-
-        token_counter.anthropic_count_tokens_handler = WholeCounts()
-        token_counter.AnthropicTokenCounter = WholeCounter
+    return counted
 
 
 def _with_the_clients(
@@ -342,7 +349,7 @@ def translate_chats_truly() -> None:
     completions.LiteLLMAnthropicMessagesAdapter = _TrueChats
 
 
-def mend(lent: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
+def mend(lent: _Lent) -> None:
     """All of these, before LiteLLM reads a config; for `lent` see `keep_counts_whole`."""
     keep_messages_whole()
     keep_counts_whole(lent)

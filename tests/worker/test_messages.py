@@ -372,8 +372,11 @@ def counter(messages, monkeypatch):
     from litellm.llms.anthropic.common_utils import AnthropicModelInfo
     from litellm.llms.anthropic.count_tokens import token_counter
 
-    for name in ("anthropic_count_tokens_handler", "AnthropicTokenCounter"):
-        monkeypatch.setattr(token_counter, name, getattr(token_counter, name))
+    for place, name in (
+        (token_counter, "anthropic_count_tokens_handler"),
+        (token_counter.AnthropicTokenCounter, "count_tokens"),
+    ):
+        monkeypatch.setattr(place, name, getattr(place, name))
     messages.keep_counts_whole(lambda deployment: {"api_key": "sk-lent", **deployment})
     return AnthropicModelInfo().get_token_counter()
 
