@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -16,6 +17,7 @@ from ccproxyd.config.entries import (
     HookEntry,
 )
 from ccproxyd.config.imports import build_rules
+from ccproxyd.config.litellm import render
 from ccproxyd.config.settings import UNUSED_KEYS, Settings, documented_keys
 from ccproxyd.errors import ProxyError
 from ccproxyd.routing import BUILT_IN, Request, Target, Thinking
@@ -182,3 +184,12 @@ def test_the_example_of_a_hook_of_ones_own_works(ccproxy_yaml: Page) -> None:
     with pytest.raises(ProxyError) as refused:
         names["careful"]({"messages": ["drop table x"], "metadata": {}}, {})
     assert refused.value.code == 403
+
+
+def test_all_that_a_worker_s_config_has_besides_is_named(ccproxy_yaml: Page) -> None:
+    made = render({}, master_key="k", config_dir=Path(), selftest_name="ccproxyd-selftest-1")
+    sections = ("general_settings", "litellm_settings", "router_settings")
+    added = {key for section in sections for key in made[section]} - {"callbacks"}
+    said = {word.rpartition(".")[2] for word in ccproxy_yaml.of("Va", "CONFIG.YAML")}
+    assert said >= {*added, "model_list"}
+    assert "ccproxyd-selftest-*" in ccproxy_yaml.of("Ql", "CONFIG.YAML")
