@@ -38,6 +38,8 @@ def remove_samples(config_dir: Path) -> Iterator[Outcome]:
         if found is not None:
             is_sample = found == wanted.text and not wanted.path.is_symlink()
             yield remove(wanted.path) if is_sample else Outcome(wanted.path, "left", "edited")
+        for backup in _backups(wanted.path):
+            yield Outcome(backup, "left", "an edited one that --force replaced")
     env = config_dir / ENV_FILE
     if env.is_file():
         yield Outcome(env, "left", "keys") if has_keys(env) else remove(env)
@@ -54,9 +56,13 @@ def has_keys(env: Path) -> bool:
 def purge(config_dir: Path) -> Iterator[Outcome]:
     """All files of ours, edited or not, with the backups of them."""
     for name in (*SAMPLES, ENV_FILE):
-        for path in (config_dir / name, *sorted(config_dir.glob(f"{name}.bak-*"))):
+        for path in (config_dir / name, *_backups(config_dir / name)):
             if path.is_file() or path.is_symlink():
                 yield remove(path)
+
+
+def _backups(path: Path) -> list[Path]:
+    return sorted(path.parent.glob(f"{path.name}.bak-*"))
 
 
 def _wanted(config_dir: Path) -> Iterator[Wanted]:

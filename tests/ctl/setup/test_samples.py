@@ -80,6 +80,14 @@ def test_what_was_edited_stays_and_is_named(config: Path) -> None:
     assert {file.name for file in config.iterdir()} == {"ccproxy.yaml", "env"}
 
 
+def test_so_does_what_an_install_by_force_has_set_aside(config: Path) -> None:
+    installed(config)
+    backup = write(config / "config.yaml.bak-20260102-030405")
+    found = list(remove_samples(config))
+    assert Outcome(backup, "left", "an edited one that --force replaced") in found
+    assert list(config.iterdir()) == [backup]
+
+
 def test_a_linked_file_is_somebodys_even_if_it_says_the_same(config: Path, tmp_path: Path) -> None:
     installed(config)
     elsewhere = (config / "config.yaml").rename(tmp_path / "dotfile")
