@@ -365,7 +365,7 @@ UNREADABLE: Final = "the provider's answer is none that LiteLLM can read"
         ("responder", "body=<html>login</html>", UNREADABLE),
         ("responder", "body=", UNREADABLE),
         ("responder", 'body={"object": "chat.completion", "choices": []}', UNREADABLE),
-        ("responder", "status=200;message=an error", "an error"),
+        ("responder", 'body={"error": {"message": "an error"}}', "an error"),
         ("responder", "failed=server_error", "mock: failed with server_error"),
     ],
 )
@@ -414,6 +414,22 @@ def test_half_an_answer_or_no_object_is_the_providers_failure_and_not_in_pythons
     answer = ask(client, path, json=body, headers=KEY | NEEDS_LITELLM)
     assert answer.status == 502, answer.body
     assert_failure(answer, Failure(DIALECTS.get(path, "openai"), message=UNREADABLE))
+
+
+@each_lane
+@pytest.mark.parametrize("model", ["gpt-4o", "responder", "claude-sonnet-4-5"])
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [("overloaded_error", 529), ("invalid_request_error", 400), ("thing", 502)],
+)
+def test_an_error_that_comes_with_200_has_the_status_of_its_type_on_either_lane(
+    client: httpx.Client, model: str, lane: dict[str, str], kind: str, status: int
+) -> None:
+    error = f'{{"message": "own words", "type": "{kind}"}}'
+    script = f'hello @@body={{"type": "error", "error": {error}}}@@'
+    body = said(script, path="/v1/messages", model=model)
+    answer = ask(client, "/v1/messages", json=body, headers=KEY | lane)
+    assert (answer.status, answer.json["error"]["message"]) == (status, "own words")
 
 
 @each_lane
