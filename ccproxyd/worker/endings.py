@@ -250,12 +250,12 @@ class _WholeCohere(cohere_chats.CohereV2ModelResponseIterator):  # type: ignore[
             CohereError: the answer has failed.
             ProxyError: it is none.
         """
-        kind, delta = chunk.get("type"), chunk.get("delta")
+        kind, delta = chunk.get("type"), chunk.get("delta") or {}
         if kind is None:
             raise told_by_an_error(chunk)
-        if kind == "message-end" and (reason := delta.get("finish_reason")) in _COHERE_FAILED:
-            said = message_in(delta) or NO_REASON
-            raise coheres.CohereError(status_code=_COHERE_FAILED[reason], message=said)
+        if kind == "message-end" and delta.get("finish_reason") in _COHERE_FAILED:
+            status = _COHERE_FAILED[delta["finish_reason"]]
+            raise coheres.CohereError(status_code=status, message=message_in(delta) or NO_REASON)
         kind = "tool-call-delta" if kind == "tool-call-start" else kind
         return super().chunk_parser({"data": chunk, "event": kind, **chunk, "type": kind})
 
@@ -284,11 +284,12 @@ def let_streams_end_as_they_do() -> None:
     google = googles.ModelResponseIterator
     google.__aiter__ = _overhearing(google.__aiter__)
     cohere_chats.CohereV2ModelResponseIterator = _WholeCohere
-    for reader, says_why in (
+    readers: tuple[tuple[Any, Callable[[Any], bool]], ...] = (
         (google, _google_says_why),
         (coheres.ModelResponseIterator, lambda event: event.get("is_finished") is True),
         (_WholeCohere, lambda event: event.get("type") == "message-end"),
-    ):
+    )
+    for reader, says_why in readers:
         reader.chunk_parser = _noting_the_end(reader.chunk_parser, says_why)
         reader.__anext__ = _until_it_is_over(reader.__anext__)
     amazons.AnthropicModelResponseIterator = _WholeMessage
