@@ -74,6 +74,8 @@ class Report:
     resent: int = 0
     retried: int = 0
     """How often LiteLLM tried again itself."""
+    failed_fallbacks: int = 0
+    """How many labels it asked in place of this one that failed, too."""
     handed_over: bool = False
     """The direct lane failed, and LiteLLM's took over."""
     error: str | None = None
@@ -174,6 +176,7 @@ class Report:
             "fallback": self.fallback,
             "fallback_model": self.model_of(self.fallback) if self.fallback else None,
             "retries": self.resent + self.retried + self.handed_over,
+            "failed_fallbacks": self.failed_fallbacks or None,
             "input_tokens": self.usage.input_tokens,
             "output_tokens": self.usage.output_tokens,
             "cache_read_tokens": self.usage.cache_read_tokens,

@@ -94,7 +94,7 @@ _ASKED: Final = (
     "is_streaming",
 )
 _END: Final = ("status", "duration_ms")
-_TROUBLE: Final = ("retries", "fallback")
+_TROUBLE: Final = ("retries", "fallback", "failed_fallbacks")
 _TOKENS: Final = ("input_tokens", "output_tokens", "cache_read_tokens")
 _PRICE: Final = ("cost_usd", "cost_efficiency")
 

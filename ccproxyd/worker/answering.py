@@ -30,6 +30,8 @@ from ccproxyd.worker.failures import Failure, Headers, Slot
 HEADER: Final = b"x-ccproxy-failure"
 RETRIES: Final = b"x-litellm-attempted-retries"
 """LiteLLM puts it on what succeeded alone; a failure gets it here."""
+FAILED_FALLBACKS: Final = b"x-ccproxy-failed-fallbacks"
+"""Those that LiteLLM counts are all that it tried, and it tells them of what succeeded alone."""
 
 _HELD_BACK: Final = (b"application/json", b"text/event-stream")
 _OF_LITELLM: Final = b"x-litellm-"
@@ -103,7 +105,8 @@ class Answering:
 
     async def _show(self, started: Message) -> None:
         self._sent = True
-        await self._send({**started, "headers": list(shown(started["headers"]))})
+        headers = [*shown(started["headers"]), *self._fallbacks()]
+        await self._send({**started, "headers": headers})
 
     async def _begin(self, started: Message, message: Message) -> None:
         self._begun = None
@@ -142,10 +145,15 @@ class Answering:
         self._sent = True
         length = (b"content-length", str(len(failure.body)).encode())
         retries = (RETRIES, str(self._slot.retries).encode())
-        headers = [*failure.headers, (HEADER, failure.source), length, retries]
+        told = ((HEADER, failure.source), length, retries)
+        headers = [*failure.headers, *told, *self._fallbacks()]
         start = {"type": "http.response.start", "status": failure.status, "headers": headers}
         await self._send(start)
         await self._send({"type": "http.response.body", "body": failure.body})
+
+    def _fallbacks(self) -> Iterator[tuple[bytes, bytes]]:
+        if count := self._slot.failed_fallbacks:
+            yield FAILED_FALLBACKS, str(count).encode()
 
 
 def words_in(raw: bytes) -> tuple[bytes, bytes] | None:

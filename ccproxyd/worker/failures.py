@@ -112,6 +112,8 @@ class Slot:
     failure: Failure | None = None
     retries: int = 0
     """How often LiteLLM had tried again when it gave up."""
+    failed_fallbacks: int = 0
+    """How many labels LiteLLM has asked in place of another, and in vain."""
     has_broken: bool = False
     """The stream has said that it broke, which is the last that it says."""
     status: int | None = None
@@ -136,6 +138,13 @@ def note(error: BaseException, *, streams: bool, retries: int = 0) -> None:
     if slot is not None:
         slot.failure, slot.retries = find(error, streams=streams), retries
         slot.status = _status_in_stream(error)
+
+
+def fallback_failed() -> None:
+    """Another label was asked in place of one that failed, and failed, too."""
+    slot = current.get()
+    if slot is not None:
+        slot.failed_fallbacks += 1
 
 
 def find(error: BaseException, *, streams: bool = False) -> Failure | None:

@@ -176,6 +176,17 @@ class CCProxyHandler(CustomLogger):  # type: ignore[misc]
         streams = request_data.get("stream") is True
         failures.note(original_exception, streams=streams, retries=doors.retries_of(request_data))
 
+    async def log_failure_fallback_event(
+        self,
+        original_model_group: str,  # noqa: ARG002
+        kwargs: dict[str, Any],
+        original_exception: Exception,  # noqa: ARG002
+    ) -> None:
+        """Count a fallback that has failed as well; one that is barred has not been asked."""
+        found = verdict.current.get()
+        if found is None or kwargs.get("model") not in found.barred:
+            failures.fallback_failed()
+
     async def async_log_success_event(
         self,
         kwargs: dict[str, Any],

@@ -42,7 +42,11 @@ def setup_of_module() -> Setup:
         ours={
             "debug": True,
             "lanes": {"direct": "auto"},
-            "fallbacks": {"direct-fails": ["direct"], "litellm-fails": ["litellm"]},
+            "fallbacks": {
+                "direct-fails": ["direct"],
+                "litellm-fails": ["litellm"],
+                **{f"{lane}-lost": ["lost", "lost-too"] for lane in LANES},
+            },
             "moderation": {"enabled": True, "deny": ["project zeus"]},
             "logging": {"enable_moderation": True},
             "budgets": {"per_label": {f"spent-{lane}": {"daily_usd": 1} for lane in LANES}},
@@ -53,6 +57,15 @@ def setup_of_module() -> Setup:
             anthropic_model("spent-direct", url, **priced(0.001)),
             anthropic_model("spent-litellm", url, **only_litellms(0.001)),
             anthropic_model("direct-fails", url, model="anthropic/@@status=529@@"),
+            *(
+                anthropic_model(name, url, model="anthropic/@@status=500@@", **more)
+                for name, more in {
+                    "lost": {},
+                    "lost-too": {},
+                    "direct-lost": {},
+                    "litellm-lost": {"max_retries": 0},
+                }.items()
+            ),
             anthropic_model("litellm", url, **only_litellms(0.001)),
             anthropic_model("asked-for-litellm", url, **only_litellms(0.004)),
             anthropic_model(
@@ -180,6 +193,15 @@ def test_a_fallback_is_told(daemon: Daemon, lane: str) -> None:
     assert (after["label"], after["fallback"], after["lane"]) == (f"{lane}-fails", lane, "litellm")
     assert after["routing_effective"] is False
     assert after["retries"] >= (1 if lane == "direct" else 0)
+
+
+def test_fallbacks_that_failed_as_well_are_told(daemon: Daemon, lane: str) -> None:
+    answer = ask(daemon, f"{lane}-lost")
+    assert (answer.status_code, answer.headers.get("x-ccproxy-fallback")) == (500, None)
+    for event in ("post_api_call", "failure"):
+        told = record(daemon, event, answer)
+        assert (told["failed_fallbacks"], told["retries"]) == (2, lane == "direct")
+        assert "fallback" not in told
 
 
 def test_what_moderation_says_is_told_and_nothing_is_sent_on(daemon: Daemon, lane: str) -> None:

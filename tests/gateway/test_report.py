@@ -9,7 +9,15 @@ from ccproxyd.telemetry.records import session_mark
 DECISION = Decision("think", "ThinkingRule", "anthropic/opus", "canary", "canary")
 NAMES = {"request_id", "call_type", "lane", "label", "rule", "model", "kept"}
 NUMBERS = {
-    *("status", "failed", "retries", "input_tokens", "output_tokens", "cache_read_tokens"),
+    *(
+        "status",
+        "failed",
+        "retries",
+        "failed_fallbacks",
+        "input_tokens",
+        "output_tokens",
+        "cache_read_tokens",
+    ),
     *("latency_ms", "first_byte_ms", "cost_usd", "original_cost_usd"),
 }
 KEY = bytes(32)

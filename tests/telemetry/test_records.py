@@ -80,12 +80,13 @@ def test_a_success_is_one_line_unless_one_asks_for_more() -> None:
 
 
 def test_a_failure_is_a_warning_that_says_what_was_tried() -> None:
-    found = told({**FAILED, "retries": 2, "fallback": "default"})
+    tried = {"retries": 2, "fallback": "default", "failed_fallbacks": 1}
+    found = told({**FAILED, **tried})
     assert found.keys() == {"ccproxy_post_api_call", "ccproxy_failure"}
     record = found["ccproxy_failure"]
     assert record.level == "warning"
     assert (record.facts["error"], record.facts["status"]) == ("ProviderError", 529)
-    assert (record.facts["retries"], record.facts["fallback"]) == (2, "default")
+    assert {name: record.facts[name] for name in tried} == tried
     assert record.facts["duration_ms"] == 30.0
 
 

@@ -44,6 +44,15 @@ async def test_a_failure_is_the_one_that_the_hook_has_found():
     }
 
 
+@pytest.mark.parametrize(("status", "slot"), [(200, Slot()), (500, Slot(PROVIDERS))])
+async def test_the_fallbacks_that_failed_are_told_where_there_were_any(status, slot):
+    _, headers, _ = await sent(status, b"{}", slot=slot)
+    assert b"x-ccproxy-failed-fallbacks" not in headers
+    slot.failed_fallbacks = 2
+    _, headers, _ = await sent(status, b"{}", slot=slot)
+    assert headers[b"x-ccproxy-failed-fallbacks"] == b"2"
+
+
 async def test_a_stream_that_broke_before_litellm_began_one_is_told_as_that():
     """What the client gets of it is the gateway's to say; a status alone would not tell it."""
     cut = Failure(502, (), b'{"error": {}}', CUT)

@@ -3,6 +3,7 @@
 import copy
 import inspect
 import json
+from itertools import product
 from types import SimpleNamespace
 
 import aiohttp
@@ -337,6 +338,25 @@ async def test_a_stream_that_was_asked_for_can_be_cut(make, asked, source):
     assert slot.failure.source == source
 
 
+async def test_a_fallback_that_failed_is_counted_and_one_that_was_barred_is_not(make):
+    slot, verdicts = Slot(), (None, Verdict("cheap", "r-1", barred=frozenset({"spent"})))
+    token = failures.current.set(slot)
+    try:
+        for found, asked in product(verdicts, ("think", "spent")):
+            await left_with(make(), found, asked)
+    finally:
+        failures.current.reset(token)
+    assert slot.failed_fallbacks == 3
+
+
+async def left_with(handler, found, asked):
+    token = verdict.current.set(found)
+    try:
+        await handler.log_failure_fallback_event("first", {"model": asked}, ValueError())
+    finally:
+        verdict.current.reset(token)
+
+
 # -- the deployment
 
 
@@ -428,6 +448,7 @@ async def test_without_a_gateway_every_deployment_may_be_tried(make):
         "async_pre_call_deployment_hook",
         "async_log_success_event",
         "async_log_failure_event",
+        "log_failure_fallback_event",
         "async_post_call_failure_hook",
         "async_post_call_response_headers_hook",
     ],

@@ -60,6 +60,8 @@ _GEMINI: Final = "/gemini/"
 _LANGFUSE: Final = "/langfuse/"
 _TIMEOUTS: Final = Timeouts()
 _OF_LITELLM: Final = b"x-litellm-"
+_RETRIES: Final = b"x-litellm-attempted-retries"
+_FAILED_FALLBACKS: Final = b"x-ccproxy-failed-fallbacks"
 _HEAD_OF_A_STREAM: Final = [(b"content-type", b"text/event-stream; charset=utf-8")]
 """What is left of the head of one that was cut."""
 
@@ -223,7 +225,8 @@ async def _taken(incoming: Incoming, exchange: Exchange, order: Order, report: R
     with _from_worker(order):
         begin = asyncio.get_running_loop().time() + order.timeouts.first_byte
         answer = await opened(incoming, order.timeouts, begin)
-    report.retried = own_retries(incoming.headers)
+    report.retried = number_in(incoming.headers, _RETRIES)
+    report.failed_fallbacks = number_in(incoming.headers, _FAILED_FALLBACKS)
     if fallback := taken_fallback(incoming.headers):
         report.fallback = fallback
         exchange.extra += header_pairs([("x-ccproxy-fallback", in_ascii(fallback))])
@@ -279,9 +282,9 @@ def taken_fallback(headers: Pairs) -> str | None:
     return None if group is None else group.decode("utf-8", "replace")
 
 
-def own_retries(headers: Pairs) -> int:
-    """How often LiteLLM tried again by itself, as far as it says so."""
-    told = dict(headers).get(b"x-litellm-attempted-retries", b"")
+def number_in(headers: Pairs, name: bytes) -> int:
+    """How often LiteLLM has done something by itself, as far as it says so."""
+    told = dict(headers).get(name, b"")
     return int(told) if told.isdigit() and len(told) < 4 else 0
 
 

@@ -706,6 +706,14 @@ async def test_what_litellm_tried_again_is_counted(sockets, said, retries):
     assert report.retried == retries
 
 
+async def test_the_fallbacks_that_failed_are_counted_and_the_client_is_not_told(sockets):
+    async with opened(sockets) as (lane, worker):
+        worker.plays.append(answers(b"{}", 529, ("x-ccproxy-failed-fallbacks", "2")))
+        call, report = await lane.carry()
+    assert report.failed_fallbacks == report.finished_message()["failed_fallbacks"] == 2
+    assert "x-ccproxy-failed-fallbacks" not in call.headers
+
+
 async def test_a_fallback_that_litellm_took_is_told(sockets):
     async with opened(sockets) as (lane, worker):
         taken = [("x-litellm-attempted-fallbacks", "1"), ("x-litellm-model-group", "größe")]
