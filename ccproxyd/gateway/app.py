@@ -56,7 +56,7 @@ from ccproxyd.gateway.plan import (
 )
 from ccproxyd.gateway.pool import Pool
 from ccproxyd.gateway.probes import OPEN_PATHS, list_models, sign_of_life
-from ccproxyd.gateway.replies import error_reply, presentable
+from ccproxyd.gateway.replies import error_event, error_reply, presentable
 from ccproxyd.gateway.report import CARRIED, FREE, Report, about
 from ccproxyd.gateway.table import Table
 from ccproxyd.gateway.websocket import WebSocketExchange
@@ -438,8 +438,9 @@ async def _unpacked(exchange: Exchange, raw: bytes) -> bytes:
 
 
 async def _answer_failure(exchange: Exchange, error: ProxyError) -> None:
-    """Once an answer has begun there is nothing left to say; uvicorn breaks the transfer off."""
+    """Once an answer has begun, a stream alone can say more; uvicorn breaks the transfer off."""
     if exchange.started:
+        await _break_off(exchange, error)
         return
     headers = {}
     if error.code == 503:
@@ -447,6 +448,12 @@ async def _answer_failure(exchange: Exchange, error: ProxyError) -> None:
     if error.code in (401, 403, 404) or isinstance(error, KeyRefusedError):
         headers["x-should-retry"] = "false"
     await exchange.reply(error_reply(error, exchange.dialect, headers))
+
+
+async def _break_off(exchange: Exchange, error: ProxyError) -> None:
+    """The blank line ends a frame that was cut in its middle."""
+    if exchange.streams and not exchange.ended:
+        await exchange.write(b"\n\n" + error_event(error, exchange.dialect))
 
 
 def _report_on(exchange: Exchange, *, routed: bool) -> Report:

@@ -24,6 +24,7 @@ Pairs = list[tuple[bytes, bytes]]
 _LONGEST_NAME: Final = 512
 """Of a model or a label in a header; a client may name whatever it likes."""
 _CLOSE: Final = [(b"connection", b"close")]
+_EVENTS: Final = b"text/event-stream"
 
 
 class Exchange:
@@ -45,6 +46,8 @@ class Exchange:
         """The lane that answers, once there is one."""
         self.started = False
         self.ended = False
+        self.streams = False
+        """What has been started is a stream of events."""
         self.is_last: Callable[[], bool] = lambda: False
         """Whether the connection is not to be kept alive; asked when the answer starts."""
 
@@ -73,6 +76,7 @@ class Exchange:
 
     async def start(self, status: int, headers: Pairs) -> None:
         self.started = True
+        self.streams = dict(headers).get(b"content-type", b"").startswith(_EVENTS)
         lane = header_pairs([("x-ccproxy-lane", self.lane)]) if self.lane else []
         last = _CLOSE if self.is_last() else []
         pairs = [*headers, *self.extra, *lane, *last]

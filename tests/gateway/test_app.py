@@ -995,6 +995,42 @@ async def test_a_mistake_of_ours_tells_its_place_and_nothing_else(house, monkeyp
     assert (house.finished()["status"], house.finished()["failed"]) == (500, True)
 
 
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("/v1/messages", {"type": "error"}),
+        ("/v1/chat/completions", {}),
+    ],
+)
+async def test_in_the_midst_of_a_stream_it_is_the_last_event(
+    house, worker, monkeypatch, path, told
+):
+    def broken(*_):
+        raise KeyError(CANARY)
+
+    monkeypatch.setattr("ccproxyd.gateway.lanes.answers._InPassing.feed", broken)
+    worker.plays.append(begins(b"data: {}\n\n"))
+    answer = await call(path=path).to(house.app)
+    assert (answer.status, answer.complete) == (200, False)
+    *_, last = answer.answer.rstrip(b"\n").split(b"\n")
+    event = orjson.loads(last.removeprefix(b"data: "))
+    assert event["error"]["message"] == "internal error in the gateway"
+    assert event["error"]["type"] == ("api_error" if told else "Unknown")
+    assert told.items() <= event.items()
+    assert CANARY not in house.told()
+    assert (house.finished()["error"], house.finished()["failed"]) == ("KeyError", True)
+
+
+async def test_what_is_no_stream_and_has_begun_just_breaks_off(house, worker, monkeypatch):
+    def broken(*_):
+        raise KeyError(CANARY)
+
+    monkeypatch.setattr("ccproxyd.gateway.lanes.answers._InPassing.feed", broken)
+    worker.plays.append(begins(b"ID3", kind="audio/mpeg"))
+    answer = await call().to(house.app)
+    assert (answer.status, answer.complete, answer.answer) == (200, False, b"ID3")
+
+
 async def test_nothing_of_a_prompt_is_told(tmp_path, worker):
     rules = """
 class Raises:
