@@ -132,6 +132,15 @@ def bodies() -> Iterator[dict[str, Any]]:
     yield message_body(model=f"{CANARY}-model", system=f"{CANARY}-system")
     yield message_body(f"@@status=500;echo@@ {CANARY}")
     yield message_body(f"@@error=3@@ {CANARY}", stream=True)
+    yield message_body(f"@@gap=0.02;error=3;type={CANARY}@@", stream=True)
+    yield message_body(f"@@header={CANARY};model={CANARY}@@")
+    for said in (
+        CANARY,
+        f'{{"{CANARY}',
+        f'{{"error": {{"type": "{CANARY}", "code": "{CANARY}"}}}}',
+    ):
+        yield message_body(f"@@body={said}@@")
+        yield message_body(f"@@body={said}@@", stream=True)
     yield message_body(f"refused by a hook {CANARY}")
     yield message_body(metadata={"user_id": CANARY}, **{f"{CANARY}-field": CANARY})
     session = orjson.dumps({"session_id": CANARY}).decode()

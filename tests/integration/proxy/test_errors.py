@@ -169,6 +169,7 @@ def moderated(daemon: Daemon) -> Iterator[None]:
 def test_moderation_refuses_also_where_it_fails(
     client: httpx.Client,
     provider: RunningProvider,
+    daemon: Daemon,
     text: str,
     status: int,
     anthropic: str,
@@ -180,7 +181,10 @@ def test_moderation_refuses_also_where_it_fails(
     body = said(text, path=path, stream=stream)
     answer = ask(client, path, json=body, headers=KEY | lane)
     check(answer, path, status, anthropic)
+    request_id = answer.headers["x-ccproxy-request-id"]
+    daemon.happened("ccproxy_moderation", request_id=request_id)
     assert CANARY.encode() not in answer.body
+    assert CANARY not in "".join(daemon.text)
     assert len(provider.requests) == before
 
 
