@@ -1,8 +1,8 @@
 """What else LiteLLM, and OpenAI's library below it, do in another way with us.
 
-Streams: an error of OpenAI's responses loses its words; and a text completion's last piece has no
-text where the API has an empty one, on which clients stumble that put the pieces together. How the
-others end is told in `endings`.
+Streams: an error of OpenAI's responses loses its words; of several choices one alone begins and
+ends; and a text completion's last piece has no text where the API has an empty one, on which clients
+stumble that put the pieces together. How the others end is told in `endings`.
 
 Asking: OpenAI's library asks again by itself where LiteLLM says nothing, for as long as a
 provider's `retry-after` says, and nobody counts it; how often to ask is for the config to say, and
@@ -34,7 +34,7 @@ from litellm.llms.openai.chat import gpt_transformation as gpts
 from litellm.llms.openai.fine_tuning import handler as tunings
 from litellm.llms.openai.responses import transformation as responses
 from litellm.proxy import common_request_processing, proxy_server
-from litellm.types.utils import CallTypes
+from litellm.types.utils import CallTypes, StreamingChoices
 from litellm.utils import TextCompletionStreamWrapper
 from openai import _base_client as openai_library
 
@@ -101,6 +101,34 @@ def keep_refusals() -> None:
         )
     pieces = streaming_handler.CustomStreamWrapper
     pieces.is_chunk_non_empty = _also_refusals(pieces.is_chunk_non_empty)
+
+
+def end_every_choice() -> None:
+    """From now on each of several choices in a chat's stream begins and ends.
+
+    LiteLLM begins and ends the stream with one of them, and takes the others' for empty pieces.
+    """
+    pieces = streaming_handler.CustomStreamWrapper
+    pieces.return_processed_chunk_logic = _with_others(pieces.return_processed_chunk_logic)
+
+
+def _with_others(process: Callable[..., Any]) -> Callable[..., Any]:
+    def processed(
+        stream: Any, completion_obj: Any, model_response: Any, response_obj: Mapping[str, Any]
+    ) -> Any:
+        told = getattr(response_obj.get("original_chunk"), "choices", None)
+        if not told or not told[0].index or not _is_an_end(told[0]):
+            return process(stream, completion_obj, model_response, response_obj)
+        model_response.choices = [StreamingChoices(**told[0].model_dump())]
+        return model_response
+
+    return processed
+
+
+def _is_an_end(choice: Any) -> bool:
+    """Either one; some say with each word who speaks."""
+    begins = choice.delta.role and not choice.delta.content
+    return bool(choice.finish_reason or begins)
 
 
 def _with_refusals(convert: Callable[..., Any]) -> Callable[..., Any]:
@@ -330,6 +358,7 @@ def mend() -> None:
     let_openais_refuse()
     let_errors_fail()
     keep_refusals()
+    end_every_choice()
     make_no_images_up()
     allow_any_headers()
     take_any_metadata()

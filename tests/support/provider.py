@@ -73,6 +73,7 @@ _PROMPTS: Final = (
     "messages message contents input prompt query document input_file_id name file".split()
 )
 _PIECE: Final = 16 * 1024
+_FIRST_CHOICE: Final = b'"index":0'
 _BODY_LIMIT: Final = 1024**3
 _HEADER_LIMIT: Final = 64 * 1024
 _PATIENCE: Final = 20.0
@@ -344,7 +345,7 @@ class MockProvider:
         body, frames = answers.chat(answer), answers.chat_frames(answer, usage=usage)
         if exchange.script.has("refuse"):
             body, frames = _refused(body), (_renamed(frame) for frame in frames)
-        return await exchange.send(body, frames)
+        return await exchange.send(body, _chosen(frames, exchange.recorded.fields.get("n") or 1))
 
     async def _responses(self, exchange: Exchange) -> web.StreamResponse:
         answer = exchange.answer()
@@ -712,6 +713,13 @@ def _refused(body: Body) -> Body:
         said = choice["message"]
         said["content"], said["refusal"] = None, said["content"]
     return body
+
+
+def _chosen(frames: Iterable[bytes], count: int) -> Iterator[bytes]:
+    """So many choices side by side, each in frames of its own."""
+    for frame in frames:
+        for number in range(count if _FIRST_CHOICE in frame else 1):
+            yield frame.replace(_FIRST_CHOICE, b'"index":%d' % number)
 
 
 def _renamed(frame: bytes) -> bytes:

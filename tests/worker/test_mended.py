@@ -300,6 +300,29 @@ async def test_a_refusal_stands_where_openai_has_it(litellm, model):
 
 
 @pytest.fixture
+def choices_ended(mended, monkeypatch):
+    pieces, name = mended.streaming_handler.CustomStreamWrapper, "return_processed_chunk_logic"
+    monkeypatch.setattr(pieces, name, getattr(pieces, name))
+    mended.end_every_choice()
+
+
+@pytest.mark.usefixtures("choices_ended")
+@pytest.mark.parametrize("model", [GPT, "hosted_vllm/m"])
+async def test_each_of_several_choices_begins_and_ends(litellm, model):
+    turns = [{"role": "user", "content": "@@say=one two@@"}]
+    async with MockProvider() as provider:
+        stream = await litellm.acompletion(
+            model=model, messages=turns, stream=True, n=3, **address(provider, GPT)
+        )
+        choices = [choice async for chunk in stream for choice in chunk.choices]
+    for index in range(3):
+        mine = [choice for choice in choices if choice.index == index]
+        assert "".join(choice.delta.content or "" for choice in mine) == "one two"
+        assert [choice.finish_reason for choice in mine if choice.finish_reason] == ["stop"]
+        assert [one.delta.role for one in mine if getattr(one.delta, "role", None)] == ["assistant"]
+
+
+@pytest.fixture
 def failing_errors(mended, monkeypatch):
     for module in (mended.openais, mended.gpts):
         name = "convert_to_model_response_object"
