@@ -26,7 +26,7 @@ MAX_WAITING: Final = 2000
 WAIT_SECONDS: Final = 120.0
 """LiteLLM's own start limit: who waits longer waits for something that does not come."""
 _AVOID_SECONDS: Final = 0.5
-"""How long a worker that refused a connection is passed over, until the daemon knows."""
+"""How long a worker that is gone is passed over, until the daemon knows."""
 
 
 class NoWorkerError(ProxyError):
@@ -116,7 +116,7 @@ class Pool:
             self._forget(seat)
 
     def avoid(self, seat: Seat) -> None:
-        """The worker refused a connection: it is gone, or about to be replaced."""
+        """The worker refused a connection, or broke one: it is gone, or about to be replaced."""
         loop = asyncio.get_running_loop()
         seat.avoid_until = loop.time() + _AVOID_SECONDS
         loop.call_later(_AVOID_SECONDS, self._wake)

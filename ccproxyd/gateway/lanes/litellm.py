@@ -127,6 +127,7 @@ class LiteLLMLane:
             except _RefusedError:
                 self._pool.avoid(seat)
             except _WorkerDiedError:
+                self._pool.avoid(seat)  # what is left of it would hang up once more, and at once
                 self._count_death(seat, report)
                 # It may have worked on the request for long: its successor gets time to start.
                 deadline = loop.time() + WAIT_SECONDS

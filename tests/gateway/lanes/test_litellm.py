@@ -471,6 +471,19 @@ async def test_a_worker_that_dies_before_it_answers_costs_nothing(sockets, death
     assert {request.body for worker in workers for request in worker.requests} == {ORDER.body}
 
 
+async def test_a_dying_worker_is_not_asked_again_before_its_successor_is_there(sockets):
+    """Its sockets close one after another, and each of them would hang up."""
+    async with opened(sockets, 2) as (lane, dying, successor):
+        dying.default = dies()
+        lane.pool.replace([dying.address])
+        carrying = asyncio.create_task(lane.carry())
+        await becomes(lambda: lane.pool.waiting)
+        lane.pool.replace([successor.address])
+        call, report = await carrying
+    assert (call.status, report.resent) == (200, 1)
+    assert len(dying.requests) == 1
+
+
 async def test_a_death_is_logged_without_what_was_asked(sockets):
     async with opened(sockets) as (lane, worker):
         worker.plays.append(dies(b"HTTP/1.1 200 OK\r\ncanary"))
