@@ -196,19 +196,25 @@ class App:
         if isinstance(exchange, WebSocketExchange):
             return await self._plan_to_talk(exchange, table, report)
         raw = await _unpacked(exchange, await read_body(exchange.receive))
-        if not routed:
-            if table.paths.spends(exchange.method, exchange.path):
-                check_unrouted(self.gate)
-            if raw or exchange.query:
-                await self._moderate(table, report, lambda: asked_in_bytes(raw, exchange))
-            return plan_as_it_is(exchange, table, raw)
+        plan = self._plan_to_route if routed else self._plan_to_pass_on
+        return await plan(exchange, table, report, raw)
+
+    async def _plan_to_pass_on(
+        self, exchange: Exchange, table: Table, report: Report, raw: bytes
+    ) -> Plan:
+        if table.paths.spends(exchange.method, exchange.path):
+            check_unrouted(self.gate)
+        if raw or exchange.query:
+            await self._moderate(table, report, lambda: asked_in_bytes(raw, exchange))
+        return plan_as_it_is(exchange, table, raw)
+
+    async def _plan_to_route(
+        self, exchange: Exchange, table: Table, report: Report, raw: bytes
+    ) -> Plan:
         passage = self._passage(exchange, table, raw, report)
         _describe(passage.request, table, report)
         decision = await self._through_hooks(exchange, passage, table, report)
-        report.cost_as_asked = cost_as_asked(table, decision, passage.request)
-        report.model_of = table.models.model_of
-        asked = passage.request
-        report.estimate = estimate_for(asked, self.counter) or shortfall_for(asked)
+        self._expect_costs(report, table, decision, passage.request)
         exchange.extra += header_pairs(_plain_pairs(passage.headers))
         scope = table.settings.moderation.scope
         await self._moderate(table, report, lambda: asked_in(passage, scope, exchange.query))
@@ -222,6 +228,14 @@ class App:
             passage.notes,
             barred_from(decision, self.gate, table.models),
         )
+
+    def _expect_costs(
+        self, report: Report, table: Table, decision: Decision, request: Request
+    ) -> None:
+        """What the answer would have cost as it was asked for, and how it is counted if need be."""
+        report.cost_as_asked = cost_as_asked(table, decision, request)
+        report.model_of = table.models.model_of
+        report.estimate = estimate_for(request, self.counter) or shortfall_for(request)
 
     def _passage(self, exchange: Exchange, table: Table, raw: bytes, report: Report) -> Passage:
         request = self._request(exchange, table, raw)
