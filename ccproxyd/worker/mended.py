@@ -1,8 +1,8 @@
 """What else LiteLLM, and OpenAI's library below it, do in another way with us.
 
 Streams: an error of OpenAI's responses loses its words; of several choices one alone begins and
-ends; and a text completion's last piece has no text where the API has an empty one, on which clients
-stumble that put the pieces together. How the others end is told in `endings`.
+ends; and a text completion's last piece has no text where the API has an empty one, on which
+clients stumble that put the pieces together. How the others end is told in `endings`.
 
 Asking: OpenAI's library asks again by itself where LiteLLM says nothing, for as long as a
 provider's `retry-after` says, and nobody counts it; how often to ask is for the config to say, and
