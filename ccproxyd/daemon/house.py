@@ -528,8 +528,13 @@ class House:
             for life in lives
             if life.is_degraded
         ]
-        settings = [*self._about_address(), *self._about_lanes()]
+        settings = [*self._about_address(), *self._about_lanes(), *self._about_detail()]
         return [*dying, *self._about_litellm(), *settings, *self.purse.complaints()]
+
+    def _about_detail(self) -> list[str]:
+        if not self.loaded.settings.debug or self.log.tells("debug"):
+            return []
+        return ["ccproxy.debug is read at the start: run ccproxyctl stop, and start it again"]
 
     def _about_lanes(self) -> list[str]:
         if not self.loaded.settings.workers.lazy:

@@ -247,6 +247,7 @@ class Ear:
     """A logger to a house; the street hears everything."""
 
     street: Street
+    in_detail: bool = True
 
     def __call__(self, level: str, event: str, /, **facts: Any) -> None:
         self.street.log(level, event, **facts)
@@ -255,8 +256,8 @@ class Ear:
         for level, event, facts in records:
             self(level, event, **facts)
 
-    def tells(self, _level: str) -> bool:
-        return True
+    def tells(self, level: str) -> bool:
+        return self.in_detail or level != "debug"
 
 
 @define(eq=False)

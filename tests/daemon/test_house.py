@@ -143,6 +143,15 @@ async def test_a_port_that_is_as_it_was_asked_for_is_not_complained_about(
         assert house.complaints() == []
 
 
+async def test_a_debug_that_came_by_a_reload_says_how_it_takes_effect(street: Street) -> None:
+    async with street.ready() as house:
+        house.log = evolve(house.log, in_detail=False)
+        street.config.write(ours={"debug": True})
+        await reload(house)
+        [complaint] = house.complaints()
+        assert complaint.startswith("ccproxy.debug is read at the start: run ccproxyctl stop")
+
+
 async def test_arguments_ask_for_a_port_as_well(street: Street) -> None:
     async with street.ready(passed=True, fixed=True) as house:
         assert house.complaints() == []
