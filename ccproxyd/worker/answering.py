@@ -157,11 +157,10 @@ class Answering:
 
 
 def words_in(raw: bytes) -> tuple[bytes, bytes] | None:
-    r"""The type and the bytes of what a transcription says; events are a stream.
+    """The type and the bytes of what a transcription says; events are a stream.
 
-        >>> words_in(b'{"text": "Hello\n", "usage": null}')
-        (b'text/plain; charset=utf-8', b'Hello
-    ')
+    >>> words_in(b'{"text": "Hello", "usage": null}')
+    (b'text/plain; charset=utf-8', b'Hello')
     """
     try:
         said = orjson.loads(raw)
