@@ -16,6 +16,7 @@
     words         the same out of LiteLLM's words
     events        an error event of LiteLLM's in a stream, with what really happened
     unreadable    whether an exception is about an answer that is none
+    underway      what is known of a request on its way through LiteLLM
     answering     the layer on an answer's way out: tells failures, sorts headers
     standalone    the handler's own decision, in a plain `litellm --config`
     logs          nothing private leaves: one handler, two sinks, no text once requests come

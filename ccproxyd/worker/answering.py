@@ -25,7 +25,8 @@ import orjson
 
 from ccproxyd.worker import failures
 from ccproxyd.worker.events import cleared
-from ccproxyd.worker.failures import Failure, Headers, Slot
+from ccproxyd.worker.failures import Failure, Headers
+from ccproxyd.worker.underway import Slot
 
 HEADER: Final = b"x-ccproxy-failure"
 RETRIES: Final = b"x-litellm-attempted-retries"
@@ -112,7 +113,7 @@ class Answering:
         self._begun = None
         if failures.is_no_success(message.get("body", b"")):
             self._failed = started
-        elif self._slot.wants_words:
+        elif self._slot.wants_text or self._slot.wants_events:
             self._wordy = started
         else:
             await self._show(started)
@@ -124,7 +125,7 @@ class Answering:
         if message.get("more_body"):
             return
         whole, self._wordy = b"".join(self._pieces), None
-        kind, words = words_in(whole) or (_kind(started["headers"]), whole)
+        kind, words = words_in(whole, self._slot) or (_kind(started["headers"]), whole)
         said = ((b"content-type", kind), (b"content-length", str(len(words)).encode()))
         others = [pair for pair in started["headers"] if pair[0] not in dict(said)]
         await self._show({**started, "headers": [*others, *said]})
@@ -156,10 +157,12 @@ class Answering:
             yield FAILED_FALLBACKS, str(count).encode()
 
 
-def words_in(raw: bytes) -> tuple[bytes, bytes] | None:
-    """The type and the bytes of what a transcription says; events are a stream.
+def words_in(raw: bytes, wanted: Slot) -> tuple[bytes, bytes] | None:
+    """The type and the bytes of what a transcription says, if they are wanted and there.
 
-    >>> words_in(b'{"text": "Hello", "usage": null}')
+    A model that does not stream answers in one piece, as it does where no stream is asked for.
+
+    >>> words_in(b'{"text": "Hello", "usage": null}', Slot(wants_text=True))
     (b'text/plain; charset=utf-8', b'Hello')
     """
     try:
@@ -169,7 +172,9 @@ def words_in(raw: bytes) -> tuple[bytes, bytes] | None:
     text = said.get("text") if isinstance(said, dict) else None
     if not isinstance(text, str):
         return None
-    return _EVENTS if text.startswith(_FIRST_EVENT) else _TEXT, text.encode("utf-8", "replace")
+    if wanted.wants_events and text.startswith(_FIRST_EVENT):
+        return _EVENTS, text.encode("utf-8", "replace")
+    return (_TEXT, text.encode("utf-8", "replace")) if wanted.wants_text else None
 
 
 def _kind(headers: Headers) -> bytes:

@@ -11,7 +11,8 @@ from typing import Any, Final
 import orjson
 
 from ccproxyd.errors import ProxyError, UpstreamTimeout, proxy_error
-from ccproxyd.worker.failures import PROVIDER, Slot
+from ccproxyd.worker.failures import PROVIDER
+from ccproxyd.worker.underway import Slot
 from ccproxyd.worker.words import has_broken, has_stalled, parsed, plain, status_in
 
 _ERROR_EVENTS: Final = (

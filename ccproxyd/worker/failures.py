@@ -21,14 +21,13 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 from contextlib import suppress
-from contextvars import ContextVar
 from typing import Any, Final
 
 import aiohttp
 import attrs
 import httpx
 import orjson
-from attrs import define, frozen
+from attrs import frozen
 
 from ccproxyd.errors import (
     UNREADABLE,
@@ -105,48 +104,6 @@ class Failure:
     source: bytes
 
 
-@define
-class Slot:
-    """Where the hook leaves what it has learnt, for the layer around LiteLLM."""
-
-    failure: Failure | None = None
-    retries: int = 0
-    """How often LiteLLM had tried again when it gave up."""
-    failed_fallbacks: int = 0
-    """How many labels LiteLLM has asked in place of another, and in vain."""
-    has_broken: bool = False
-    """The stream has said that it broke, which is the last that it says."""
-    status: int | None = None
-    """What a provider says in its stream that its failure would have had for one."""
-    wants_words: bool = False
-    """The answer is to be a transcription's text alone, or a stream of it."""
-
-
-def want_words() -> None:
-    """Have the request that is on its way answered without the JSON around a text."""
-    slot = current.get()
-    if slot is not None:
-        slot.wants_words = True
-
-
-current: ContextVar[Slot | None] = ContextVar("ccproxyd_failure", default=None)
-
-
-def note(error: BaseException, *, streams: bool, retries: int = 0) -> None:
-    """Keep what this exception is really about, for the request that it ended."""
-    slot = current.get()
-    if slot is not None:
-        slot.failure, slot.retries = find(error, streams=streams), retries
-        slot.status = _status_in_stream(error)
-
-
-def fallback_failed() -> None:
-    """Another label was asked in place of one that failed, and failed, too."""
-    slot = current.get()
-    if slot is not None:
-        slot.failed_fallbacks += 1
-
-
 def find(error: BaseException, *, streams: bool = False) -> Failure | None:
     """The nearest failure of a provider, or of the way there, that an exception comes from.
 
@@ -163,7 +120,7 @@ def _unread(error: BaseException) -> Failure | None:
     return ours(ProxyError(UNREADABLE, code=502)) if is_unread else None
 
 
-def _status_in_stream(error: BaseException) -> int | None:
+def status_in_stream(error: BaseException) -> int | None:
     """Of an error event, which has no status of its own: the innermost exception is made of it."""
     found = [status for one in _chain(error) if (status := _status_of(one))]
     return found[-1] if found else None

@@ -28,7 +28,7 @@ from typing import Any, Final, Protocol
 from attrs import evolve, frozen
 
 from ccproxyd.errors import ValidationError
-from ccproxyd.worker import doors, failures, mended, messages, outgoing, verdict
+from ccproxyd.worker import doors, mended, messages, outgoing, underway, verdict
 from ccproxyd.worker.answering import prefixed
 from ccproxyd.worker.doors import CustomLogger
 from ccproxyd.worker.verdict import Verdict
@@ -112,8 +112,8 @@ class CCProxyHandler(CustomLogger):  # type: ignore[misc]
         remove_internal_headers(data)
         if not _is_applied(data) and (found := await self.policy.decide(data)):
             _check(data, call_type)
-            if _wants_words(data, call_type):
-                failures.want_words()
+            if doors.is_transcription(call_type):
+                _want_as_asked(data)
             _apply(found, data)
             self.applied = found.request_id
         return data
@@ -174,7 +174,7 @@ class CCProxyHandler(CustomLogger):  # type: ignore[misc]
     ) -> None:
         """Keep what the provider said, which LiteLLM's answer would not."""
         streams = request_data.get("stream") is True
-        failures.note(original_exception, streams=streams, retries=doors.retries_of(request_data))
+        underway.note(original_exception, streams=streams, retries=doors.retries_of(request_data))
 
     async def log_failure_fallback_event(
         self,
@@ -185,7 +185,7 @@ class CCProxyHandler(CustomLogger):  # type: ignore[misc]
         """Count a fallback that has failed as well; one that is barred has not been asked."""
         found = verdict.current.get()
         if found is None or kwargs.get("model") not in found.barred:
-            failures.fallback_failed()
+            underway.fallback_failed()
 
     async def async_log_success_event(
         self,
@@ -255,10 +255,10 @@ def _check(data: Mapping[str, Any], call_type: str) -> None:
         raise ValidationError("'messages' must have one at least")
 
 
-def _wants_words(data: Mapping[str, Any], call_type: str) -> bool:
-    """Whether a transcription is to come as it is read, and not in JSON; a form has texts alone."""
-    is_plain = data.get("response_format") in _PLAIN or data.get("stream") == "true"
-    return is_plain and doors.is_transcription(call_type)
+def _want_as_asked(data: Mapping[str, Any]) -> None:
+    """A transcription may be wanted as it is read, and not in JSON; a form has texts alone."""
+    is_plain = data.get("response_format") in _PLAIN
+    underway.want(text=is_plain, events=data.get("stream") == "true")
 
 
 def _apply(found: Verdict, data: dict[str, Any]) -> None:

@@ -13,10 +13,11 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from ccproxyd.worker import abandoned, carried, failures, verdict
+from ccproxyd.worker import abandoned, carried, underway, verdict
 from ccproxyd.worker.abandoned import ASGIApp, Call, Receive, Scope
 from ccproxyd.worker.answering import Answering, Send
-from ccproxyd.worker.failures import Headers, Slot
+from ccproxyd.worker.failures import Headers
+from ccproxyd.worker.underway import Slot
 from ccproxyd.worker.verdict import Verdict
 
 _PREFIX: Final = verdict.PREFIX.encode()
@@ -55,7 +56,7 @@ class Intake:
         self.on_request()
         self.in_flight += 1
         found, slot = self._verdict(scope["headers"]), Slot()
-        token, place = verdict.current.set(found), failures.current.set(slot)
+        token, place = verdict.current.set(found), underway.current.set(slot)
         along = carried.current.set(carried.with_a_count(scope, found.api_key if found else None))
         if scope["type"] == "http":
             send = Answering(send, slot, routed=found is not None)
@@ -67,7 +68,7 @@ class Intake:
             _log.exception("LiteLLM has not answered a request")
         finally:
             carried.current.reset(along)
-            failures.current.reset(place)
+            underway.current.reset(place)
             verdict.current.reset(token)
             self.in_flight -= 1
 

@@ -5,7 +5,8 @@ import orjson
 import pytest
 
 from ccproxyd.worker.answering import Answering, shown
-from ccproxyd.worker.failures import CUT, PROVIDER, Failure, Slot, find
+from ccproxyd.worker.failures import CUT, PROVIDER, Failure, find
+from ccproxyd.worker.underway import Slot
 
 pytestmark = pytest.mark.anyio
 
@@ -118,19 +119,25 @@ class AnsweredError(Exception):
         self.status_code = status_code
 
 
+TEXT, EVENTS = Slot(wants_text=True), Slot(wants_events=True)
+PLAIN, STREAM = b"text/plain; charset=utf-8", b"text/event-stream; charset=utf-8"
+
+
 @pytest.mark.parametrize(
-    ("said", "kind", "words"),
+    ("wanted", "said", "kind", "words"),
     [
-        ([b'{"text": "1\\nh\xc3', b'\xa9"}'], b"text/plain; charset=utf-8", "1\nhé".encode()),
-        ([b'{"text": "data: {}\\n\\n"}'], b"text/event-stream; charset=utf-8", b"data: {}\n\n"),
-        ([b'{"text": 1}'], b"application/json", b'{"text": 1}'),
-        ([b'["text"]', b""], b"application/json", b'["text"]'),
-        ([b'{"text": '], b"application/json", b'{"text": '),
+        (TEXT, [b'{"text": "1\\nh\xc3', b'\xa9"}'], PLAIN, "1\nhé".encode()),
+        (TEXT, [b'{"text": "data: the new oil"}'], PLAIN, b"data: the new oil"),
+        (EVENTS, [b'{"text": "data: {}\\n\\n"}'], STREAM, b"data: {}\n\n"),
+        (EVENTS, [b'{"text": "hello"}'], b"application/json", b'{"text": "hello"}'),
+        (TEXT, [b'{"text": 1}'], b"application/json", b'{"text": 1}'),
+        (TEXT, [b'["text"]', b""], b"application/json", b'["text"]'),
+        (TEXT, [b'{"text": '], b"application/json", b'{"text": '),
     ],
 )
-async def test_of_a_transcription_the_words_alone_may_be_wanted(said, kind, words):
+async def test_of_a_transcription_the_words_alone_may_be_wanted(wanted, said, kind, words):
     head = [JSON, (b"content-length", b"7"), (b"x-a", b"1")]
-    status, headers, pieces = await sent(200, *said, headers=head, slot=Slot(wants_words=True))
+    status, headers, pieces = await sent(200, *said, headers=head, slot=wanted)
     assert (status, pieces) == (200, [words])
     assert headers == {
         b"x-a": b"1",
@@ -140,7 +147,7 @@ async def test_of_a_transcription_the_words_alone_may_be_wanted(said, kind, word
 
 
 async def test_and_a_failure_is_one_all_the_same():
-    slot = Slot(PROVIDERS, wants_words=True)
+    slot = Slot(PROVIDERS, wants_text=True)
     status, _, pieces = await sent(500, b"litellm", b".Error", headers=[JSON], slot=slot)
     assert (status, pieces) == (529, [PROVIDERS.body])
 

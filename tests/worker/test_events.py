@@ -6,7 +6,8 @@ import pytest
 
 from ccproxyd.errors import ProxyError, UpstreamTimeout
 from ccproxyd.worker.events import cleared
-from ccproxyd.worker.failures import CUT, Slot, ours
+from ccproxyd.worker.failures import CUT, ours
+from ccproxyd.worker.underway import Slot
 
 GONE, STALLED = ours(ProxyError("gone", code=502)), ours(UpstreamTimeout("too late"))
 CUT_OFF = attrs.evolve(GONE, source=CUT)

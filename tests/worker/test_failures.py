@@ -12,10 +12,9 @@ from ccproxyd.worker.failures import (
     CUT,
     OURS,
     PROVIDER,
-    Slot,
     find,
-    note,
     of_litellm,
+    status_in_stream,
 )
 
 ADVICE = "\n\nLiteLLM: model group 'think' failed with the error above. No fallback was attempted."
@@ -322,15 +321,6 @@ def test_a_chain_that_ends_in_itself_ends():
     assert find(first) is None
 
 
-def test_it_is_kept_for_the_request_alone():
-    note(refused(), streams=True)  # outside of any request there is nobody to keep it for
-    slot = Slot()
-    token = failures.current.set(slot)
-    note(refused(429), streams=False)
-    failures.current.reset(token)
-    assert slot.failure.status == 429
-
-
 # -- LiteLLM's own refusals
 
 
@@ -423,11 +413,8 @@ class ToldError(Exception):
     ],
 )
 def test_what_a_stream_says_of_its_failure_is_known(error, status):
-    slot = Slot()
-    token = failures.current.set(slot)
-    note(wrapped(error), streams=True)
-    failures.current.reset(token)
-    assert (slot.failure, slot.status) == (None, status)
+    assert find(wrapped(error), streams=True) is None
+    assert status_in_stream(wrapped(error)) == status
 
 
 @pytest.mark.parametrize(

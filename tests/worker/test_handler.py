@@ -11,8 +11,9 @@ import httpx
 import pytest
 
 from ccproxyd.errors import ValidationError
-from ccproxyd.worker import failures, verdict
-from ccproxyd.worker.failures import CUT, OURS, Slot
+from ccproxyd.worker import underway, verdict
+from ccproxyd.worker.failures import CUT, OURS
+from ccproxyd.worker.underway import Slot
 from ccproxyd.worker.verdict import Verdict
 
 pytestmark = pytest.mark.anyio
@@ -71,21 +72,20 @@ async def test_a_verdict_sets_the_model_for_every_kind_of_call(make):
 @pytest.mark.parametrize(
     ("fields", "call_type", "wants"),
     [
-        ({"response_format": "srt"}, "transcription", True),
-        ({"stream": "true"}, "transcription", True),
-        ({"response_format": "verbose_json", "stream": "false"}, "transcription", False),
-        ({"response_format": "text"}, "aspeech", False),
+        ({"response_format": "srt"}, "transcription", (True, False)),
+        ({"stream": "true"}, "transcription", (False, True)),
+        ({"response_format": "verbose_json", "stream": "false"}, "transcription", (False, False)),
+        ({"response_format": "text"}, "aspeech", (False, False)),
     ],
 )
 async def test_a_transcription_may_be_wanted_as_it_is_read(make, fields, call_type, wants):
     slot = Slot()
-    token = failures.current.set(slot)
+    token = underway.current.set(slot)
     try:
         await call(make(), {"model": "asked", **fields}, call_type)
     finally:
-        failures.current.reset(token)
-    assert slot.wants_words == wants
-    await call(make(), {"model": "asked", **fields}, call_type)  # where nobody answers, too
+        underway.current.reset(token)
+    assert (slot.wants_text, slot.wants_events) == wants
 
 
 @pytest.mark.parametrize("field", ["tools", "messages"])
@@ -311,7 +311,7 @@ async def test_the_providers_headers_go_along_with_a_message_that_is_no_stream(m
 
 async def test_a_failure_is_kept_for_the_request_that_it_ended(make):
     slot = Slot()
-    token = failures.current.set(slot)
+    token = underway.current.set(slot)
     try:
         await make().async_post_call_failure_hook(
             request_data={},
@@ -320,7 +320,7 @@ async def test_a_failure_is_kept_for_the_request_that_it_ended(make):
             traceback_str="private",
         )
     finally:
-        failures.current.reset(token)
+        underway.current.reset(token)
     assert slot.failure.status == 502
 
 
@@ -328,24 +328,24 @@ async def test_a_failure_is_kept_for_the_request_that_it_ended(make):
 async def test_a_stream_that_was_asked_for_can_be_cut(make, asked, source):
     slot, error = Slot(), httpx.ReadError("private")
     error.__cause__ = aiohttp.ClientPayloadError("private")
-    token = failures.current.set(slot)
+    token = underway.current.set(slot)
     try:
         await make().async_post_call_failure_hook(
             request_data=asked, original_exception=error, user_api_key_dict=None
         )
     finally:
-        failures.current.reset(token)
+        underway.current.reset(token)
     assert slot.failure.source == source
 
 
 async def test_a_fallback_that_failed_is_counted_and_one_that_was_barred_is_not(make):
     slot, verdicts = Slot(), (None, Verdict("cheap", "r-1", barred=frozenset({"spent"})))
-    token = failures.current.set(slot)
+    token = underway.current.set(slot)
     try:
         for found, asked in product(verdicts, ("think", "spent")):
             await left_with(make(), found, asked)
     finally:
-        failures.current.reset(token)
+        underway.current.reset(token)
     assert slot.failed_fallbacks == 3
 
 

@@ -6,7 +6,7 @@ import anyio
 import httpx
 import pytest
 
-from ccproxyd.worker import carried, failures, verdict
+from ccproxyd.worker import carried, underway, verdict
 from ccproxyd.worker.carried import Carried
 from ccproxyd.worker.intake import Intake
 from ccproxyd.worker.verdict import Verdict, seal
@@ -135,7 +135,7 @@ async def test_a_failure_that_is_found_inside_is_the_answer():
     sent = []
 
     async def failing(scope, receive, send):
-        failures.note(httpx.ReadTimeout("private"), streams=False)
+        underway.note(httpx.ReadTimeout("private"), streams=False)
         await send({"type": "http.response.start", "status": 500, "headers": []})
         await send({"type": "http.response.body", "body": b"litellm.Timeout"})
 
@@ -144,8 +144,8 @@ async def test_a_failure_that_is_found_inside_is_the_answer():
 
     await Intake(failing, secret="s3cret", state={})(request(decision()), None, send)
     assert [message.get("status") for message in sent] == [504, None]
-    failures.note(httpx.ReadTimeout("of nobody"), streams=False)
-    assert failures.current.get() is None
+    underway.note(httpx.ReadTimeout("of nobody"), streams=False)
+    assert underway.current.get() is None
 
 
 @pytest.mark.parametrize(("patience", "ended"), [(0, []), (None, ["answered"])])
@@ -170,7 +170,7 @@ async def broken(*sent):
     async def app(scope, receive, send):
         for message in sent:
             await send(message)
-        failures.note(httpx.ReadError("private"), streams=False)
+        underway.note(httpx.ReadError("private"), streams=False)
         raise LookupError("LiteLLM's own")
 
     async def send(message):
