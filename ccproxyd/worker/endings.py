@@ -32,19 +32,21 @@ from openai.resources import completions as texts
 from openai.resources.chat.completions import completions as chats
 
 from ccproxyd.errors import NO_REASON, ProxyError, anthropic_status, message_in
-from ccproxyd.worker.words import parsed, told_by_an_error
+from ccproxyd.worker.words import Aside, told_by_an_error
 
 _NO_END: Final = "the stream ended without sending complete message body"
 """As httpx begins it when a body is shorter than its head has said."""
 _LAST: Final = "message_stop"
-_FIELDS: Final = ("data", "event", "id", "retry", ":")
-"""How the lines of a stream of events begin."""
+_DATA: Final = "data:"
 _CONTENTS: Final = ("is_finished", "text", "tool_use", "usage")
 _GOING_ON: Final = frozenset(
-    "role trace contentBlockIndex "
-    "messageStart contentBlockStart contentBlockDelta contentBlockStop".split()
+    "role trace contentBlockIndex messageStart contentBlockStart contentBlockDelta "
+    "contentBlockStop generation outputs text".split()
 )
-"""What the events of `ConverseStream` have before its last, and those of a Nova model's own."""
+"""What the events of `ConverseStream` have before its last, and those of models in words of their
+own: Nova's, Llama's, Mistral's and Cohere's."""
+_REASONS: Final = ("stopReason", "stop_reason", "finish_reason")
+"""Where these say why they end; until then it is not there, or null."""
 
 _COHERE_FAILED: Final = {"ERROR": 500, "TIMEOUT": 504}
 _COHERE_REASONS: Final = {"TOOL_CALL": "tool_calls"}
@@ -55,15 +57,11 @@ _Advance = Callable[[Any], Awaitable[Any]]
 
 
 class _Overheard:
-    """The lines of an answer; and what they say, if they are no events of a stream at all.
-
-    A provider, or a proxy before it, may answer with an error, or a page, and status 200. Readers
-    pass over the lines that are none of a stream's.
-    """
+    """The lines of an answer, of which the first are kept until they are seen to be a stream's."""
 
     def __init__(self, lines: AsyncIterator[Any]) -> None:
         self._lines = lines
-        self._said: list[str] = []
+        self._said = Aside()
         self.is_stream = False
 
     def __aiter__(self) -> Self:
@@ -72,15 +70,14 @@ class _Overheard:
     async def __anext__(self) -> Any:
         line = await anext(self._lines)
         if not self.is_stream:
-            self.is_stream = not isinstance(line, str) or line.startswith(_FIELDS)
-            self._said.append(str(line))
+            self.is_stream = not isinstance(line, str) or line.startswith(_DATA)
+            self._said.hear(f"{line}\n".encode())
         return line
 
     @property
     def error(self) -> ProxyError | None:
-        """What the answer was, if it was none."""
-        said = "\n".join(self._said).strip()
-        return told_by_an_error(parsed(said.encode())) if said and not self.is_stream else None
+        """What the answer was, if it was no stream."""
+        return None if self.is_stream else self._said.error
 
 
 def _overhearing(begin: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -161,20 +158,18 @@ class _WholeStream(AsyncStream[_Piece]):
             httpx.RemoteProtocolError: the stream is over, and nobody has left.
             ProxyError: it was none.
         """
-        said: list[bytes] = []
-        has_begun = False
+        said, has_begun = Aside(), False
 
         async def overheard() -> AsyncIterator[bytes]:
             async for piece in self.response.aiter_bytes():
                 if not has_begun:
-                    said.append(piece)
+                    said.hear(piece)
                 yield piece
 
         async for event in self._decoder.aiter_bytes(overheard()):
             has_begun = True
             yield event
-        is_none = not has_begun and b"".join(said).strip()
-        raise told_by_an_error(parsed(b"".join(said))) if is_none else _cut()
+        raise _cut() if has_begun else said.error or _cut()
 
 
 def _note_kind(reader: Any, piece: Any) -> None:
@@ -217,14 +212,16 @@ def _google_says_why(event: Mapping[str, Any]) -> bool:
 
 
 def _amazon_says_why(event: Mapping[str, Any]) -> bool:
-    """Or may have said so: other models have other words, of which LiteLLM reads no reason."""
-    return not _GOING_ON.intersection(event)
+    """Or may have said so, in words that nobody here knows."""
+    parts = (event, *(event.get("outputs") or ()))
+    is_over = any(part.get(name) for part in parts for name in _REASONS)
+    return is_over or not _GOING_ON.intersection(event)
 
 
 def _decoded_to_its_end(
     decode: Callable[..., AsyncGenerator[Any, None]],
 ) -> Callable[..., AsyncGenerator[Any, None]]:
-    """Of Amazon's frames, where they are in Amazon's own words, or in Anthropic's."""
+    """Of Amazon's frames, in whichever words; those of Anthropic's have a reader of their own."""
 
     async def decoded(decoder: Any, *asked: Any, **more: Any) -> AsyncGenerator[Any, None]:
         async with aclosing(decode(decoder, *asked, **more)) as pieces:

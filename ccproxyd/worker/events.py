@@ -1,7 +1,7 @@
 """An error event in a stream that LiteLLM writes, with what really happened in it.
 
 Each API has an event of its own for an error. LiteLLM puts its words there, and a status, in
-letters, for a code; what a provider itself has sent stays as it is, byte for byte.
+letters, for a code.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import orjson
 
-from ccproxyd.errors import ProxyError, UpstreamTimeout, proxy_error
+from ccproxyd.errors import UNREADABLE, ProxyError, UpstreamTimeout, message_in, proxy_error
 from ccproxyd.worker.failures import PROVIDER
 from ccproxyd.worker.underway import Slot
 from ccproxyd.worker.words import has_broken, has_stalled, parsed, plain, status_in
@@ -68,6 +68,8 @@ def _how_it_broke(said: str, slot: Slot) -> ProxyError | None:
     known = slot.failure if slot.failure and slot.failure.source != PROVIDER else None
     if has_stalled(said) or (known and known.status == UpstreamTimeout.code):
         return UpstreamTimeout("the answer stopped coming")
+    if known and message_in(parsed(known.body)) == UNREADABLE:
+        return ProxyError(UNREADABLE, code=502)
     if has_broken(said) or known:
         return ProxyError("the answer was cut: the provider went away", code=502)
     return None

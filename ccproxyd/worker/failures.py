@@ -81,8 +81,7 @@ _REQUESTS: Final = frozenset({"RerankRequest"})
 _LACKS_A_PARAMETER: Final = "ProxyMissingRequiredParamError"
 
 _NATIVELY_BROKEN: Final = re.compile(r"upstream network error: [^()]*(?:\((\w+)\))?")
-"""What LiteLLM's compiled part says, with its own name for what broke, which a body has not."""
-_IN_ITS_BODY: Final = "Body"
+"""What LiteLLM's compiled part says, mostly with its own name for what broke."""
 
 _FAILED_RESPONSE: Final = b"event: response.failed\n"
 _NO_SUCCESS: Final = (b'{"type":"error"', b"null", _FAILED_RESPONSE)
@@ -150,7 +149,7 @@ def _failure(error: BaseException, *, streams: bool) -> Failure | None:
     if (native := _told_to_native_code(error)) is not None:
         return native
     if isinstance(error, RuntimeError) and (broken := _NATIVELY_BROKEN.match(str(error))):
-        return _unreached(broken.group(1) or _IN_ITS_BODY)
+        return _unreached(broken.group(1) or "")
     if isinstance(error, ProxyError):  # from one of our doors; LiteLLM adds its advice even so
         return ours(proxy_error(plain(error.message), error.code))
     if (mistake := _mistake(error)) is not None:
@@ -242,7 +241,8 @@ def a_status(status: int) -> int:
 
 def _unreached(kind: str, place: str = "") -> Failure:
     provider = f"the provider at {place}" if place else "the provider"
-    return ours(ProxyError(f"{provider} cannot be reached, or hung up ({kind})", code=502))
+    how = f" ({kind})" if kind else ""
+    return ours(ProxyError(f"{provider} cannot be reached, or hung up{how}", code=502))
 
 
 def ours(error: ProxyError, headers: Headers = ()) -> Failure:

@@ -17,8 +17,11 @@ from typing import Final
 
 _IN_PYTHONS_WORDS: Final = (AttributeError, LookupError, TypeError, ValueError)
 """pydantic's and JSON's are a ValueError, too."""
-_READS_AN_ANSWER: Final = re.compile(r"_*(transform|convert)_\w*response(_object)?")
-"""LiteLLM's functions: `transform_response`, `convert_to_model_response_object` and their like."""
+_READS_AN_ANSWER: Final = re.compile(
+    r"_*(transform|convert)_\w*response(_object)?|\w*chunk_(parser|creator)|handle_\w*_chunk|noting"
+)
+"""LiteLLM's functions: `transform_response`, `convert_to_model_response_object` and their like; of
+a stream `chunk_parser` and `chunk_creator`, and what we have put around the one."""
 _READS_JSON: Final = ("json", "httpx")
 """A function, and the module that it is of: the method of a response."""
 _WRITES_ITSELF: Final = "model_dump"

@@ -58,6 +58,11 @@ _NO_WORDS: Final = (
 """How a text begins that LiteLLM has about an answer that it cannot read, or quotes from it."""
 _PRINTED: Final = re.compile(r"""b['"]|\{'|\(\d{3}, ['"]""")
 _PRINTED_ANSWER: Final = re.compile(r"""\(\d{3}, ['"]""")
+_LONGEST_ERROR: Final = 32 * 1024
+"""Bytes; LiteLLM looks through the words of an exception for a second for each megabyte of them."""
+_LONGEST_WORDS: Final = 4000
+_FIELDS: Final = (b"data:", b"event:", b"id:", b"retry:", b":")
+"""How the lines of a stream of events begin."""
 _IS_STATUS: Final = re.compile("[45][0-9][0-9]")
 
 
@@ -138,6 +143,34 @@ def _says(said: str, words: tuple[str, ...]) -> bool:
     return aiohttps in said or (start >= 0 and any(said.find(one, start) >= 0 for one in others))
 
 
+class Aside:
+    """What an answer says that was to be a stream of events, and is none.
+
+    A provider, or a proxy before it, may answer with an error, or a page, and status 200. As much
+    of it is kept as an error may have; comments, which keep a stream alive, say nothing.
+    """
+
+    def __init__(self) -> None:
+        self._kept = bytearray()
+
+    def hear(self, piece: bytes) -> None:
+        """The next bytes of it."""
+        self._kept += piece[: _LONGEST_ERROR - len(self._kept)]
+
+    @property
+    def error(self) -> ProxyError | None:
+        """What it was, unless it has said nothing at all.
+
+        >>> aside = Aside()
+        >>> aside.hear(b': a comment\\n\\n{"error": "slow down"}')
+        >>> aside.error
+        ProxyError('slow down')
+        """
+        lines = bytes(self._kept).splitlines()
+        said = b"\n".join(line for line in lines if not line.startswith(_FIELDS)).strip()
+        return told_by_an_error(parsed(said)) if said else None
+
+
 def told_by_an_error(body: Any) -> ProxyError:
     """What came with a status of success: with the status that it names for itself, or 502.
 
@@ -147,7 +180,8 @@ def told_by_an_error(body: Any) -> ProxyError:
     words = message_in(body) or ""
     if is_unread(words):
         return ProxyError(UNREADABLE, code=502)
-    return proxy_error(words, status_named_in(body) or 502)
+    told = words if len(words) <= _LONGEST_WORDS else f"{words[:_LONGEST_WORDS]} ..."
+    return proxy_error(told, status_named_in(body) or 502)
 
 
 def status_named_in(body: Any) -> int | None:

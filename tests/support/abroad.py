@@ -11,6 +11,7 @@ Each says in its last words why it has ended: `finishReason`, `messageStop`, `me
 
 from __future__ import annotations
 
+import base64
 import struct
 from binascii import crc32
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from typing import Any, Final
 
 import orjson
 
-from ccproxyd.demo.answers import Answer, Body, unnamed
+from ccproxyd.demo.answers import Answer, Body, message_frames, unnamed
 
 _STRING: Final = 7
 """The type of a frame's header whose value is a text."""
@@ -85,6 +86,36 @@ def amazon_frames(answer: Answer) -> Iterator[bytes]:
     yield amazon_frame("messageStop", {"stopReason": "end_turn"})
     usage = _amazon_usage(answer)
     yield amazon_frame("metadata", {"usage": usage, "metrics": {"latencyMs": 1}})
+
+
+def invoked_frames(path: str, answer: Answer) -> Iterator[bytes]:
+    """Of `InvokeModelWithResponseStream`: each model in words of its own."""
+    for said in _invoked(path, answer):
+        packed = base64.b64encode(orjson.dumps(said)).decode()
+        yield amazon_frame("chunk", {"bytes": packed})
+
+
+def _invoked(path: str, answer: Answer) -> Iterator[Body]:
+    if "anthropic" in path:
+        for frame in message_frames(answer):
+            yield orjson.loads(frame.partition(b"data: ")[2])
+    else:
+        yield from map(_MODELS[path.split("/")[2].partition(".")[0]], *_with_reasons(answer))
+
+
+def _with_reasons(answer: Answer) -> tuple[tuple[str, ...], list[str | None]]:
+    return answer.pieces, [*[None] * (len(answer.pieces) - 1), "stop"]
+
+
+def _of_llama(piece: str, reason: str | None) -> Body:
+    return {"generation": piece, "generation_token_count": 1, "stop_reason": reason}
+
+
+def _of_mistral(piece: str, reason: str | None) -> Body:
+    return {"outputs": [{"text": piece, "stop_reason": reason}]}
+
+
+_MODELS: Final = {"meta": _of_llama, "mistral": _of_mistral}
 
 
 def amazon_frame(name: str, body: Any, kind: str = "event") -> bytes:

@@ -67,7 +67,8 @@ from tests.support import abroad
 MODELS: Final = ("claude-opus-4-8", "claude-sonnet-5", "claude-haiku-4-5", "gpt-5")
 
 _DIRECTIVE: Final = re.compile(r"@@([a-z][^@]*)@@")
-_STREAMING: Final = (":streamGenerateContent", "/converse-stream")
+_INVOKED: Final = "/invoke-with-response-stream"
+_STREAMING: Final = (":streamGenerateContent", "/converse-stream", _INVOKED)
 _ABROAD: Final = ("/v1/chat", "/v2/chat")
 _PROMPTS: Final = (
     "messages message contents input prompt query document input_file_id name file".split()
@@ -358,7 +359,9 @@ class MockProvider:
         return await exchange.send(abroad.google(answer), abroad.google_frames(answer))
 
     async def _amazon(self, exchange: Exchange) -> web.StreamResponse:
-        answer = exchange.answer()
+        answer, path = exchange.answer(), exchange.recorded.path
+        if path.endswith(_INVOKED):
+            return await exchange.send({}, abroad.invoked_frames(path, answer))
         return await exchange.send(abroad.amazon(answer), abroad.amazon_frames(answer))
 
     async def _cohere(self, exchange: Exchange) -> web.StreamResponse:

@@ -16,10 +16,13 @@ NOVA: Final = "bedrock/converse/amazon.nova-pro-v1:0"
 COHERE: Final = "cohere_chat/command-r"
 OLD_COHERE: Final = "cohere_chat/v1/command-r"
 
+CLAUDE_AT_AMAZONS: Final = "bedrock/invoke/anthropic.claude-3-5-sonnet-20240620-v1:0"
+LLAMA: Final = "bedrock/invoke/meta.llama3-70b-instruct-v1:0"
+MISTRAL: Final = "bedrock/invoke/mistral.mistral-large-2402-v1:0"
+
 _PATHS: Final = {
     CLAUDE: "",
     GEMINI: "/v1beta",
-    NOVA: "",
     COHERE: "/v2/chat",
     OLD_COHERE: "/v1/chat",
 }
@@ -32,8 +35,10 @@ _AMAZONS: Final = {
 
 def address(provider: MockProvider, model: str) -> dict[str, Any]:
     """Where the model is asked, and under which key."""
-    key = _AMAZONS if model == NOVA else {"api_key": "none"}
-    return {"api_base": provider.url + _PATHS.get(model, "/v1"), "max_retries": 0, **key}
+    if model.startswith("bedrock/"):
+        return {"api_base": provider.url, "max_retries": 0, **_AMAZONS}
+    base = provider.url + _PATHS.get(model, "/v1")
+    return {"api_base": base, "max_retries": 0, "api_key": "none"}
 
 
 async def streamed(

@@ -1,5 +1,8 @@
 """How the streams of all protocols end; each is asked for through LiteLLM itself."""
 
+import asyncio
+import re
+
 import orjson
 import pytest
 
@@ -8,9 +11,12 @@ from ccproxyd.worker.failures import CUT, OURS, find, of_litellm
 from tests.support.provider import MockProvider
 from tests.worker.asking import (
     CLAUDE,
+    CLAUDE_AT_AMAZONS,
     COHERE,
     GEMINI,
     GPT,
+    LLAMA,
+    MISTRAL,
     NOVA,
     OLD_COHERE,
     TEXT,
@@ -23,7 +29,7 @@ pytestmark = [
     pytest.mark.usefixtures("whole_streams"),
 ]
 
-CLAUDE_AT_AMAZONS = "bedrock/invoke/anthropic.claude-3-5-sonnet-20240620-v1:0"
+AT_AMAZONS = (NOVA, CLAUDE_AT_AMAZONS, LLAMA, MISTRAL)
 LIKE_OPENAI = tuple(
     f"{provider}/m"
     for provider in (
@@ -32,7 +38,7 @@ LIKE_OPENAI = tuple(
     ).split()
 )
 """By every kind of iterator that LiteLLM has for who speaks as OpenAI's chat does."""
-MODELS = (CLAUDE, GPT, TEXT, GEMINI, NOVA, COHERE, OLD_COHERE, *LIKE_OPENAI)
+MODELS = (CLAUDE, GPT, TEXT, GEMINI, COHERE, OLD_COHERE, *AT_AMAZONS, *LIKE_OPENAI)
 
 
 @pytest.fixture
@@ -71,7 +77,8 @@ async def test_a_stream_that_stops_before_its_end_is_cut(litellm, model, events)
     """LiteLLM would say that it is done, and why."""
     async with MockProvider() as provider:
         ended = await streamed(litellm, provider, model, f"events=8;short={events}")
-    if (model, events) != (NOVA, 0):  # frames that are none: LiteLLM says so itself
+    assert isinstance(ended, Exception)
+    if events or model not in AT_AMAZONS:  # where there are no frames LiteLLM says so itself
         assert find(ended, streams=True).source == CUT
 
 
@@ -108,6 +115,60 @@ async def test_an_answer_that_is_no_stream_is_told_by_what_it_says(litellm, mode
     found = find(ended, streams=True) or of_litellm(500, (), str(ended).encode())
     assert (found.status in (500, 502), found.source) == (True, OURS)
     assert said in orjson.loads(found.body)["error"]["message"]
+
+
+class Served:
+    """A provider that answers everything with these bytes, and 200."""
+
+    def __init__(self, said):
+        self.said = said
+
+    async def __aenter__(self):
+        self.server = await asyncio.start_server(self.answer, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{self.server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(self, *_):
+        self.server.close()
+        await self.server.wait_closed()
+
+    async def answer(self, reader, writer):
+        head = await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(int(re.search(rb"content-length: (\d+)", head.lower())[1]))
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n")
+        writer.write(b"content-length: %d\r\nconnection: close\r\n\r\n" % len(self.said))
+        writer.write(self.said)
+        writer.close()
+
+
+each_reader = pytest.mark.parametrize("model", [CLAUDE, GPT, GEMINI, "hosted_vllm/m"])
+
+
+@each_reader
+async def test_comments_that_keep_a_stream_alive_are_no_words(litellm, model):
+    async with Served(b": PROCESSING\n\n" * 3) as provider:
+        ended = await streamed(litellm, provider, model, "")
+    assert find(ended, streams=True).source == CUT
+
+
+@each_reader
+async def test_a_long_page_costs_no_more_than_its_beginning(litellm, model):
+    """LiteLLM looks through the words of an exception again and again."""
+    async with Served(b"upstream is down " * 100_000) as provider:
+        found = find(await streamed(litellm, provider, model, ""), streams=True)
+    assert (found.status, found.source, len(found.body) < 5000) == (502, OURS, True)
+    assert b"upstream is down" in found.body
+
+
+@each_reader
+@pytest.mark.parametrize("event", ["[1,2]", "7", '"x"', '{"choices": 1, "candidates": 1}'])
+async def test_an_event_that_is_none_is_told_as_what_nobody_can_read(litellm, model, event):
+    """Python's words about it are for nobody."""
+    async with Served(b"data: %s\n\n" % event.encode()) as provider:
+        ended = await streamed(litellm, provider, model, "")
+    found = find(ended, streams=True)
+    if found.source != CUT:  # what a reader passes over
+        assert (found.status, UNREADABLE.encode() in found.body) == (502, True)
 
 
 @pytest.mark.parametrize(

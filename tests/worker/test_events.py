@@ -4,7 +4,7 @@ import attrs
 import orjson
 import pytest
 
-from ccproxyd.errors import ProxyError, UpstreamTimeout
+from ccproxyd.errors import UNREADABLE, ProxyError, UpstreamTimeout
 from ccproxyd.worker.events import cleared
 from ccproxyd.worker.failures import CUT, ours
 from ccproxyd.worker.underway import Slot
@@ -53,6 +53,13 @@ def test_a_connection_that_broke_is_told_in_our_words():
     slot = Slot(STALLED)
     stalled = {"type": "timeout_error", "message": "the answer stopped coming"}
     assert orjson.loads(cleared(event, slot)[19:]) == {"type": "error", "error": stalled}
+
+
+def test_what_nobody_could_read_is_told_as_that():
+    event = b'event: error\ndata: {"type": "error", "error": {"type": "a", "message": "any"}}\n\n'
+    slot = Slot(ours(ProxyError(UNREADABLE, code=502)))
+    assert UNREADABLE.encode() in cleared(event, slot)
+    assert slot.has_broken
 
 
 def test_openais_clients_get_the_code_of_it():

@@ -292,7 +292,7 @@ def test_a_connection_of_the_compiled_part_that_broke_is_told_as_any(kind):
 def test_a_body_that_broke_off_in_the_compiled_part_is_told_as_any():
     found = find(wrapped(RuntimeError("upstream network error: error decoding response body: eof")))
     assert (found.status, found.source) == (502, OURS)
-    assert said_by(found)["message"] == "the provider cannot be reached, or hung up (Body)"
+    assert said_by(found)["message"] == "the provider cannot be reached, or hung up"
 
 
 def test_what_a_provider_says_goes_before_what_python_says_of_reading_it():
