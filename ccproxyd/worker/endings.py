@@ -74,6 +74,11 @@ class _Overheard:
             self._said.hear(f"{line}\n".encode())
         return line
 
+    async def aclose(self) -> None:
+        """Whoever leaves before the end lets the provider go."""
+        if isinstance(self._lines, AsyncGenerator):
+            await self._lines.aclose()
+
     @property
     def error(self) -> ProxyError | None:
         """What the answer was, if it was no stream."""

@@ -20,6 +20,7 @@ from tests.worker.asking import (
     NOVA,
     OLD_COHERE,
     TEXT,
+    address,
     streamed,
 )
 
@@ -115,6 +116,18 @@ async def test_an_answer_that_is_no_stream_is_told_by_what_it_says(litellm, mode
     found = find(ended, streams=True) or of_litellm(500, (), str(ended).encode())
     assert (found.status in (500, 502), found.source) == (True, OURS)
     assert said in orjson.loads(found.body)["error"]["message"]
+
+
+@pytest.mark.parametrize("model", [GPT, GEMINI, NOVA, COHERE, "hosted_vllm/m"])
+async def test_a_stream_that_is_left_lets_its_provider_go(litellm, model):
+    async with MockProvider() as provider:
+        turns = [{"role": "user", "content": "hello @@events=8;hold=5@@"}]
+        where = address(provider, model)
+        answer = await litellm.acompletion(model=model, messages=turns, stream=True, **where)
+        await anext(answer)
+        await answer.aclose()
+        [asked] = await provider.settled(1)
+    assert asked.outcome == "abandoned"
 
 
 class Served:
