@@ -27,6 +27,7 @@ from ccproxyd.gateway.auth import credentials
 from ccproxyd.gateway.bodies import (
     ClientGoneError,
     Receive,
+    encodings_in,
     is_form,
     is_unsaid_json,
     parse_body,
@@ -444,9 +445,10 @@ async def _unpacked(exchange: Exchange, raw: bytes) -> bytes:
     Raises:
         ProxyError: that cannot be undone.
     """
-    if (said := exchange.headers.get("content-encoding", "identity")) == "identity":
+    encodings = encodings_in(exchange.header_pairs)
+    if not encodings or not raw:
         return raw
-    found = await asyncio.to_thread(unpack, raw, said)
+    found = await asyncio.to_thread(unpack, raw, encodings)
     exchange.drop_header("content-encoding")
     return found
 

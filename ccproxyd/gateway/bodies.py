@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import parse_qs
@@ -55,14 +55,25 @@ async def read_body(receive: Receive) -> bytes:
             return b"".join(pieces)
 
 
-def unpack(raw: bytes, encoding: str) -> bytes:
+def encodings_in(pairs: Iterable[tuple[bytes, bytes]]) -> tuple[str, ...]:
+    """How a body was compressed, by all the lines that say so.
+
+    >>> encodings_in([(b"content-encoding", b"GZip, identity"), (b"content-encoding", b"")])
+    ('gzip',)
+    """
+    lines = [value.decode("latin-1") for name, value in pairs if name == b"content-encoding"]
+    named = (kind.strip().lower() for kind in ",".join(lines).split(","))
+    return tuple(kind for kind in named if kind not in ("", "identity"))
+
+
+def unpack(raw: bytes, encodings: Sequence[str]) -> bytes:
     """What was compressed, for it is read here.
 
     Raises:
-        ProxyError: 415, the encoding is another one; 400, it is not of this encoding; 413, there is
-            more in it than in any request.
+        ProxyError: 415, the encoding is another one, or one of several; 400, it is not of this
+            encoding; 413, there is more in it than in any request.
     """
-    if (kind := encoding.strip().lower()) not in _PACKED:
+    if (kind := ", ".join(encodings)) not in _PACKED:
         said = f"the request body is compressed as {kind[:40]!r}; gzip and deflate can be read here"
         raise ProxyError(said, code=415)
     packed = zlib.decompressobj(zlib.MAX_WBITS | _EITHER)

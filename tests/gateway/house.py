@@ -141,6 +141,8 @@ class Call:
     headers: Mapping[str, str] = field(factory=dict)
     query: str = ""
     raw_path: str | None = None
+    again: Iterable[tuple[str, str]] = ()
+    """More headers, of names that may stand there already."""
     status: int = 0
     answered: list[tuple[str, str]] = field(factory=list)
     pieces: list[bytes] = field(factory=list)
@@ -161,7 +163,7 @@ class Call:
             "path": self.path,
             "raw_path": (self.raw_path or self.path).encode(),
             "query_string": self.query.encode(),
-            "headers": [(k.encode(), v.encode()) for k, v in self.headers.items()],
+            "headers": [(k.encode(), v.encode()) for k, v in [*self.headers.items(), *self.again]],
         }
 
     def exchange(self) -> Exchange:

@@ -927,6 +927,32 @@ async def test_compressing_hides_nothing_from_moderation(tmp_path, worker):
     assert worker.requests == []
 
 
+@pytest.mark.parametrize("path", ["/v1/messages", "/anthropic/v1/messages"])
+@pytest.mark.parametrize("lines", [["gzip", "identity"], ["identity", "gzip"], ["Gzip, identity"]])
+async def test_in_whichever_line_of_the_head_it_is_said(tmp_path, worker, path, lines):
+    config = write_config(tmp_path, "ccproxy: {moderation: {enabled: true, deny: [canary]}}")
+    said = [("content-encoding", line) for line in lines]
+    async with open_house(config, worker.address) as house:
+        for prompt, status in (("canary", 400), ("finch", 200)):
+            packed = gzip.compress(asking(prompt=prompt))
+            answer = await call(packed, path, again=said).to(house.app)
+            assert answer.status == status
+    [request] = worker.requests
+    assert (request.body, request.header("content-encoding")) == (asking(prompt="finch"), None)
+
+
+@pytest.mark.parametrize("encoding", ["Identity", "", "identity, identity"])
+async def test_what_says_that_it_is_not_compressed_is_read_as_it_is(house, encoding):
+    answer = await call(headers={"content-encoding": encoding}).to(house.app)
+    assert answer.status == 200
+
+
+async def test_nothing_is_not_unpacked(house, worker):
+    headers = {"content-encoding": "gzip"}
+    answer = await call(b"", "/v1/files/file-1", method="GET", headers=headers).to(house.app)
+    assert answer.status == 200
+
+
 # Pages
 
 
