@@ -31,7 +31,7 @@ import psutil
 import uvicorn
 import uvloop
 from attrs import define, field
-from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+from httptools import HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ccproxyd.config.fresh import keep_modules, take_back_modules
@@ -447,6 +447,25 @@ class _Transport:
         return getattr(self._transport, name)
 
 
+class _Parser(HttpRequestParser):
+    """As uvicorn has it, and it remembers where a head ended that asks for another protocol."""
+
+    end_of_head = 0
+    """Bytes, of the piece in which it ended."""
+
+    def __init__(self, protocol: HttpToolsProtocol) -> None:
+        super().__init__(protocol)
+        self.set_dangerous_leniencies(lenient_data_after_close=True)
+
+    def feed_data(self, data: Any) -> None:
+        self.end_of_head = 0
+        try:
+            super().feed_data(data)
+        except HttpParserUpgrade as upgrade:
+            self.end_of_head = upgrade.args[0]
+            raise
+
+
 class _Protocol(HttpToolsProtocol):
     """uvicorn's, for a server that wants whole bodies, and whose clients may stop to read.
 
@@ -464,21 +483,24 @@ class _Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.parser = _Parser(self)
         self.transport = cast("asyncio.Transport", _Transport(transport, self.loop))
 
     def data_received(self, data: bytes) -> None:
-        self._unset_keepalive_if_required()
-        try:
-            self.parser.feed_data(data)
-        except HttpParserUpgrade as upgrade:
-            if self._should_upgrade():
-                self.handle_websocket_upgrade()
-            elif self._is_asked_in_vain():
-                head, self.parser = self._head_without_upgrade(), _parser_for(self)
-                self.data_received(head + data[upgrade.args[0] :])
-        except HttpParserError:
-            self.logger.warning("Invalid HTTP request received.")
-            self.send_400_response("")
+        """A head that asks is read again without the question, and what stands behind it after it.
+
+        There may be another such head, and as many as fit into a piece of a client's.
+        """
+        super().data_received(data)
+        rest = memoryview(data)
+        while (end := cast("_Parser", self.parser).end_of_head) and self._is_asked_in_vain():
+            rest = rest[end:]
+            head, self.parser = self._head_without_upgrade(), _Parser(self)
+            for piece in (head, rest):
+                super().data_received(cast("bytes", piece))
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Nothing is wrong with asking."""
 
     def _is_asked_in_vain(self) -> bool:
         """For another protocol than WebSocket's; a CONNECT has no body, and is none of these."""
@@ -490,8 +512,9 @@ class _Protocol(HttpToolsProtocol):
         kept = [pair for pair in self.headers if pair[0] not in _UPGRADING]
         if any(name == b"connection" and b"close" in value.lower() for name, value in self.headers):
             kept.append(_CLOSE)
-        lines = [b"%s: %s\r\n" % pair for pair in kept]
-        return b"%s %s HTTP/1.1\r\n%s\r\n" % (self.parser.get_method(), self.url, b"".join(lines))
+        lines = b"".join(b"%s: %s\r\n" % pair for pair in kept)
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
+        return b"%s %s HTTP/%s\r\n%s\r\n" % (method, self.url, version, lines)
 
     def on_headers_complete(self) -> None:
         if not self._is_asked_in_vain():
@@ -537,13 +560,6 @@ class _Protocol(HttpToolsProtocol):
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None
-
-
-def _parser_for(protocol: _Protocol) -> HttpRequestParser:
-    """As uvicorn has it."""
-    parser = HttpRequestParser(protocol)
-    parser.set_dangerous_leniencies(lenient_data_after_close=True)
-    return parser
 
 
 def _settings_of(app: App) -> uvicorn.Config:

@@ -632,6 +632,37 @@ async def test_and_its_connection_is_closed_where_it_asks_for_that(
         writer.close()
 
 
+LIKES_HTTP_2 = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n"
+
+
+async def test_so_is_each_of_very_many_in_one_piece(
+    inside, listener, worker, config_dir, caplog, monkeypatch
+):
+    """As many as Python has frames; and none of them is worth a word to the log."""
+    await inside.serving(config_dir, worker)
+    count = sys.getrecursionlimit() + 1
+    last = LIKES_HTTP_2.replace(b"upgrade\r", b"upgrade, close\r")
+    async with asyncio.timeout(PATIENCE):
+        reader, writer = await asyncio.open_connection(*listener.getsockname())
+        writer.write((count - 1) * LIKES_HTTP_2 + last)
+        assert (await reader.read()).count(b"HTTP/1.1 200") == count
+        writer.close()
+    assert caplog.messages == []
+
+
+async def test_one_in_http_1_0_is_answered_in_that(inside, listener, worker, config_dir):
+    """Where a connection ends with its answer, unless both say otherwise."""
+    await inside.serving(config_dir, worker)
+    body = asking()
+    head, _, _ = on_the_wire(body).replace(b"HTTP/1.1", b"HTTP/1.0").partition(b"\r\n\r\n")
+    async with asyncio.timeout(PATIENCE):
+        reader, writer = await asyncio.open_connection(*listener.getsockname())
+        writer.write(head + b"\r\n" + UPGRADE + b"upgrade: h2c\r\n\r\n" + body)
+        assert b"\r\nconnection: close\r\n" in await reader.read()
+        writer.close()
+    assert worker.requests[0].body == body
+
+
 async def test_nobody_is_connected_to_elsewhere(inside, listener, worker, config_dir):
     await inside.serving(config_dir, worker)
     asked = b"CONNECT x:80 HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n"
