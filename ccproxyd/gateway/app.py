@@ -88,6 +88,8 @@ class App:
     in_flight: int = 0
     leaving: bool = False
     """This process is being replaced: no connection is to be kept alive."""
+    unpacking: asyncio.Lock = field(factory=asyncio.Lock)
+    """One body at a time: little becomes much, also for clients whose keys LiteLLM looks at."""
     last_end: float = field(factory=time.monotonic)
 
     @property
@@ -196,9 +198,23 @@ class App:
     ) -> Plan:
         if isinstance(exchange, WebSocketExchange):
             return await self._plan_to_talk(exchange, table, report)
-        raw = await _unpacked(exchange, await read_body(exchange.receive))
+        raw = await self._unpacked(exchange, await read_body(exchange.receive))
         plan = self._plan_to_route if routed else self._plan_to_pass_on
         return await plan(exchange, table, report, raw)
+
+    async def _unpacked(self, exchange: Exchange, raw: bytes) -> bytes:
+        """The body as it was before it was compressed, which nobody hears of any more.
+
+        Raises:
+            ProxyError: that cannot be undone.
+        """
+        encodings = encodings_in(exchange.header_pairs)
+        if not encodings or not raw:
+            return raw
+        async with self.unpacking:
+            found = await asyncio.to_thread(unpack, raw, encodings)
+        exchange.drop_header("content-encoding")
+        return found
 
     async def _plan_to_pass_on(
         self, exchange: Exchange, table: Table, report: Report, raw: bytes
@@ -437,20 +453,6 @@ def _passed_on(path: str) -> dict[str, Any]:
         "lane_reason": "LiteLLM passes it on as it is",
         "rules": [],
     }
-
-
-async def _unpacked(exchange: Exchange, raw: bytes) -> bytes:
-    """The body as it was before it was compressed, which nobody hears of any more.
-
-    Raises:
-        ProxyError: that cannot be undone.
-    """
-    encodings = encodings_in(exchange.header_pairs)
-    if not encodings or not raw:
-        return raw
-    found = await asyncio.to_thread(unpack, raw, encodings)
-    exchange.drop_header("content-encoding")
-    return found
 
 
 async def _answer_failure(exchange: Exchange, error: ProxyError) -> None:

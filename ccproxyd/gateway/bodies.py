@@ -11,6 +11,7 @@ import json
 import zlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from contextlib import suppress
+from io import BytesIO
 from typing import Any, Final
 from urllib.parse import parse_qs
 
@@ -22,11 +23,18 @@ from ccproxyd.gateway.forms import parts_of
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 MAX_BODY_BYTES: Final = 512 * 1024 * 1024
+MAX_UNPACKED_BYTES: Final = 64 * 1024 * 1024
+"""Half a megabyte can be packed gigabytes; a conversation is a tenth of this."""
 
-
-_PACKED: Final = frozenset({"gzip", "x-gzip", "deflate"})
-_EITHER: Final = 32
-"""For zlib: the head says which of them it is."""
+_GZIP: Final = zlib.MAX_WBITS | 16
+_PACKED: Final = {
+    "gzip": (_GZIP,),
+    "x-gzip": (_GZIP,),
+    "deflate": (zlib.MAX_WBITS, -zlib.MAX_WBITS),
+}
+"""What zlib is to look for. Deflate is meant to have zlib's own head, and of some has none."""
+_STEP_BYTES: Final = 16 * 1024
+"""Of what is packed; a thousand times as much can come of it."""
 
 
 class ClientGoneError(Exception):
@@ -50,7 +58,7 @@ async def read_body(receive: Receive) -> bytes:
         pieces.append(piece)
         size += len(piece)
         if size > MAX_BODY_BYTES:
-            raise too_large()
+            raise too_large(MAX_BODY_BYTES)
         if not message.get("more_body", False):
             return b"".join(pieces)
 
@@ -76,20 +84,36 @@ def unpack(raw: bytes, encodings: Sequence[str]) -> bytes:
     if (kind := ", ".join(encodings)) not in _PACKED:
         said = f"the request body is compressed as {kind[:40]!r}; gzip and deflate can be read here"
         raise ProxyError(said, code=415)
-    packed = zlib.decompressobj(zlib.MAX_WBITS | _EITHER)
-    try:
-        found = packed.decompress(raw, MAX_BODY_BYTES + 1)
-    except zlib.error:
-        raise ValidationError(f"the request body is not compressed as {kind}") from None
-    if len(found) > MAX_BODY_BYTES:
-        raise too_large()
-    if not packed.eof or packed.unused_data:
-        raise ValidationError(f"the request body is not compressed as {kind}")
-    return found
+    for window in _PACKED[kind]:
+        with suppress(zlib.error):
+            return _unpacked(raw, window)
+    raise ValidationError(f"the request body is not compressed as {kind}")
 
 
-def too_large() -> ProxyError:
-    return ProxyError(f"the request is larger than {MAX_BODY_BYTES} bytes", code=413)
+def _unpacked(raw: bytes, window: int) -> bytes:
+    """In steps, so that no more is held than may be. Of gzip several may follow each other.
+
+    Raises:
+        ProxyError: there is too much in it.
+        zlib.error: it is something else, or has no end, or something behind it.
+    """
+    found, packed = BytesIO(), zlib.decompressobj(window)
+    for start in range(0, len(raw), _STEP_BYTES):
+        piece = raw[start : start + _STEP_BYTES]
+        while piece:
+            if packed.eof and window != _GZIP:
+                raise zlib.error
+            packed = zlib.decompressobj(window) if packed.eof else packed
+            if found.write(packed.decompress(piece)) and found.tell() > MAX_UNPACKED_BYTES:
+                raise too_large(MAX_UNPACKED_BYTES, " when it is unpacked")
+            piece = packed.unused_data
+    if not packed.eof:
+        raise zlib.error
+    return found.getvalue()
+
+
+def too_large(most: int, when: str = "") -> ProxyError:
+    return ProxyError(f"the request is larger than {most} bytes{when}", code=413)
 
 
 def parse_body(

@@ -2,6 +2,7 @@ import asyncio
 import gzip
 import socket
 import sys
+import threading
 import zlib
 
 import aiohttp
@@ -945,6 +946,24 @@ async def test_in_whichever_line_of_the_head_it_is_said(tmp_path, worker, path, 
 async def test_what_says_that_it_is_not_compressed_is_read_as_it_is(house, encoding):
     answer = await call(headers={"content-encoding": encoding}).to(house.app)
     assert answer.status == 200
+
+
+async def test_one_body_at_a_time_is_unpacked(house, monkeypatch):
+    begun, goes_on = [], threading.Event()
+
+    def unpack(raw, encodings):
+        begun.append(encodings)
+        goes_on.wait(PATIENCE)
+        return raw
+
+    monkeypatch.setattr(app_module, "unpack", unpack)
+    calls = [call(headers={"content-encoding": "gzip"}) for _ in range(2)]
+    both = asyncio.gather(*(one.to(house.app) for one in calls))
+    await becomes(lambda: begun and house.app.unpacking._waiters)
+    assert len(begun) == 1
+    goes_on.set()
+    await both
+    assert (len(begun), {one.status for one in calls}) == (2, {200})
 
 
 async def test_nothing_is_not_unpacked(house, worker):

@@ -1,4 +1,5 @@
 import gzip
+import tracemalloc
 import zlib
 from collections.abc import Iterator
 from functools import partial
@@ -212,7 +213,14 @@ def test_a_form_is_known_by_its_type(content_type, expected):
 
 @pytest.mark.parametrize(
     ("encoding", "pack"),
-    [("gzip", gzip.compress), ("x-gzip", gzip.compress), ("deflate", zlib.compress)],
+    [
+        ("gzip", gzip.compress),
+        ("x-gzip", gzip.compress),
+        ("gzip", lambda raw: gzip.compress(raw[:1]) + gzip.compress(raw[1:])),
+        ("deflate", zlib.compress),
+        ("deflate", lambda raw: zlib.compress(raw)[2:-4]),
+    ],
+    ids=["gzip", "x-gzip", "two of gzip", "zlib", "deflate alone"],
 )
 def test_what_was_compressed_is_unpacked(encoding, pack):
     assert unpack(pack(b"{}"), [encoding]) == b"{}"
@@ -223,20 +231,46 @@ PACKED = gzip.compress(b"{}")
 
 @pytest.mark.parametrize(
     "raw",
-    [b"{}", b"", PACKED[:-4], PACKED + b"more"],
-    ids=["plain", "empty", "half", "more"],  # the bytes have the time in them
+    [b"{}", b"", PACKED[:-4], PACKED + b"more", PACKED + PACKED[:-4], PACKED + bytes(3)],
+    ids=["plain", "empty", "half", "more", "half more", "zeros"],  # bytes have the time in them
 )
 def test_what_is_not_compressed_as_it_says_is_refused(raw):
     with pytest.raises(ValidationError, match="not compressed as gzip"):
         unpack(raw, ["gzip"])
 
 
-def test_a_small_body_may_not_become_a_huge_one(monkeypatch):
-    monkeypatch.setattr(bodies, "MAX_BODY_BYTES", 1000)
-    assert len(unpack(gzip.compress(bytes(1000)), ["gzip"])) == 1000
-    with pytest.raises(ProxyError) as refusal:
-        unpack(gzip.compress(bytes(1001)), ["gzip"])
+@pytest.mark.parametrize("raw", [b"{", zlib.compress(b"{}") + b"more", zlib.compress(b"{}") * 2])
+def test_nor_is_what_has_something_behind_its_end(raw):
+    with pytest.raises(ValidationError, match="not compressed as deflate"):
+        unpack(raw, ["deflate"])
+
+
+@pytest.mark.parametrize("step", [1, 7, 24])
+def test_a_body_is_unpacked_step_by_step(monkeypatch, step):
+    monkeypatch.setattr(bodies, "_STEP_BYTES", step)
+    assert unpack(gzip.compress(b"begin ") + gzip.compress(b"end"), ["gzip"]) == b"begin end"
+
+
+@pytest.mark.parametrize("half", [501, 1])
+def test_a_small_body_may_not_become_a_huge_one(monkeypatch, half):
+    monkeypatch.setattr(bodies, "MAX_UNPACKED_BYTES", 1000)
+    rest = gzip.compress(bytes(1000 - half))
+    assert len(unpack(rest + gzip.compress(bytes(half)), ["gzip"])) == 1000
+    with pytest.raises(ProxyError, match="1000 bytes when it is unpacked") as refusal:
+        unpack(rest + gzip.compress(bytes(half + 1)), ["gzip"])
     assert refusal.value.code == 413
+
+
+def test_and_what_it_would_become_is_never_held():
+    bomb = gzip.compress(bytes(256 * 1024 * 1024))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ProxyError):
+            unpack(bomb, ["gzip"])
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 2 * bodies.MAX_UNPACKED_BYTES
 
 
 @pytest.mark.parametrize("encodings", [["br"], ["gzip", "br"], ["gzip", "gzip"]])
