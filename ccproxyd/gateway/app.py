@@ -152,9 +152,8 @@ class App:
             if carriage is Carriage.CLOSED:
                 raise _not_served(exchange.method, exchange.path)
             if is_of_another_provider(exchange.path, exchange.dialect):
-                raise ProxyError(
-                    "files are OpenAI's here; none of Anthropic's are served", code=404
-                )
+                said = "files are OpenAI's here; Anthropic's are at /anthropic/v1/files"
+                raise ProxyError(said, code=404)
         except ProxyError as error:
             report = _report_on(exchange, routed=carriage is Carriage.ROUTED)
             report.status, report.error = error.code, type(error).__name__

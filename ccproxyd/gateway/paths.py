@@ -260,7 +260,7 @@ _OTHER_NAMES: Final = {
 }
 """LiteLLM answers everything else of its own without a version, too."""
 
-_FILES: Final = re.compile(r"(?:/v1|/anthropic/v1)?/files(?:/.*)?")
+_FILES: Final = re.compile(r"(?:/v1)?/files(?:/.*)?")
 
 _MODEL_IN_PATH: Final = re.compile(
     r"/(?:engines|openai/deployments)/(.+?)/(?:chat/completions|completions|embeddings)"
@@ -360,8 +360,12 @@ def usual_path(path: str) -> str:
 def is_of_another_provider(path: str, dialect: Dialect) -> bool:
     """Whether an Anthropic client would get at files of OpenAI's: LiteLLM has no others there.
 
+    Anthropic's are below the path that has its name.
+
     >>> is_of_another_provider("/v1/files/file-1", Dialect.ANTHROPIC)
     True
+    >>> is_of_another_provider("/anthropic/v1/files/file-1", Dialect.ANTHROPIC)
+    False
     """
     return dialect is Dialect.ANTHROPIC and bool(_FILES.fullmatch(path))
 

@@ -863,6 +863,14 @@ async def test_a_client_of_anthropics_gets_at_no_file_of_openais(house, worker, 
     assert (await call(path="/v1/files/file-1", method="GET").to(house.app)).status == 200
 
 
+@pytest.mark.parametrize("headers", [{}, {"anthropic-version": "2023-06-01"}])
+@pytest.mark.parametrize("end", ["", "/file-1", "/file-1/content"])
+async def test_but_at_those_of_its_own_provider(house, worker, headers, end):
+    path = f"/anthropic/v1/files{end}"
+    assert (await call(path=path, method="GET", headers=headers).to(house.app)).status == 200
+    assert worker.requests[0].target == path
+
+
 @pytest.mark.parametrize("end", ["", "/count_tokens"])
 async def test_a_message_is_one_also_without_a_version(house, worker, end):
     answer = await call(asking("think"), f"/messages{end}", query="beta=true").to(house.app)

@@ -210,10 +210,9 @@ def test_a_message_may_be_asked_for_without_a_version():
     assert usual_path("/messages/batches") == "/messages/batches"
 
 
-@pytest.mark.parametrize(
-    "path", ["/files", "/v1/files", "/v1/files/f-1", "/anthropic/v1/files/f-1"]
-)
+@pytest.mark.parametrize("path", ["/files", "/v1/files", "/v1/files/f-1"])
 def test_the_files_of_one_provider_are_not_those_of_the_other(path):
     assert is_of_another_provider(path, Dialect.ANTHROPIC)
     assert not is_of_another_provider(path, Dialect.OPENAI)
     assert not is_of_another_provider("/v1/models", Dialect.ANTHROPIC)
+    assert not is_of_another_provider(f"/anthropic{path}", Dialect.ANTHROPIC)
