@@ -46,7 +46,7 @@ from ccproxyd.gateway.lanes.answers import KeyRefusedError
 from ccproxyd.gateway.lanes.direct import DirectFailedError, DirectLane, Errand
 from ccproxyd.gateway.lanes.litellm import LiteLLMLane, Log
 from ccproxyd.gateway.later import SECONDS, Later
-from ccproxyd.gateway.paths import Carriage, is_of_another_provider, model_in
+from ccproxyd.gateway.paths import Carriage, is_of_another_provider, model_in, usual_path
 from ccproxyd.gateway.plan import (
     Plan,
     choice_for,
@@ -66,7 +66,7 @@ from ccproxyd.telemetry.budgets import Gate
 
 _CLIMBS: Final = frozenset({".", ".."})
 _TALKS: Final = "/realtime"
-"""The end of a path that is asked by a WebSocket, with a model, and by no POST."""
+"""The end of a path that is explained as what a WebSocket asks for, if it is carried at all."""
 
 
 @define
@@ -402,13 +402,12 @@ class App:
         Raises:
             ProxyError: there is no route, or the path is none that is served.
         """
-        path = path.partition("?")[0]
-        if not path.endswith(_TALKS):
-            carriage = self.table.paths.carriage("POST", path)
-            if carriage is Carriage.CARRIED:
-                return _passed_on(path)
-            if carriage is not Carriage.ROUTED:
-                raise _not_served("POST", path)
+        path = usual_path(path.partition("?")[0])
+        carriage = self.table.paths.carriage("POST", path)
+        if carriage is Carriage.CLOSED:
+            raise _not_served("POST", path)
+        if carriage is Carriage.CARRIED and not path.endswith(_TALKS):
+            return _passed_on(path)
         model = model_in(path)
         asked = {**body, "model": model} if model else body
         request = Request(asked, headers=headers, path=path, counter=self.counter)

@@ -41,7 +41,7 @@ from ccproxyd.gateway.hooks.calls import Caller, Failed, TooManyError, TooSlow
 from ccproxyd.gateway.lanes.direct import DirectLane
 from ccproxyd.gateway.lanes.litellm import LiteLLMLane
 from ccproxyd.gateway.lanes.upstream import Upstream
-from ccproxyd.gateway.paths import dialect_of
+from ccproxyd.gateway.paths import dialect_of, usual_path
 from ccproxyd.gateway.pool import Address, Pool
 from ccproxyd.gateway.prices import load_prices
 from ccproxyd.gateway.replies import error_reply
@@ -534,8 +534,9 @@ class _Protocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's own words
         """What is no HTTP is refused in the shape of every other failure, as far as it was read."""
-        path, headers = (self.url or b"").decode("latin-1"), self.headers or []
-        dialect = dialect_of(path, {name.decode("latin-1"): "" for name, _ in headers})
+        path, _, _ = (self.url or b"").decode("latin-1").partition("?")
+        headers = self.headers or []
+        dialect = dialect_of(usual_path(path), {name.decode("latin-1"): "" for name, _ in headers})
         reply = error_reply(ValidationError("the request is not valid HTTP"), dialect)
         pairs = [*reply.pairs(), _CLOSE]
         lines = [b"%s: %s\r\n" % pair for pair in pairs]

@@ -1279,9 +1279,15 @@ async def test_a_websocket_s_model_is_explained_as_well(house):
     assert house.app.explain({"model": "think"}, {}, "/v1/realtime")["label"] == "think"
 
 
-async def test_what_is_not_served_is_not_explained(house):
-    with pytest.raises(ProxyError, match="POST /key/generate is not served here"):
-        house.app.explain({"model": "x"}, {}, "/key/generate")
+@pytest.mark.parametrize("path", ["/messages", "/messages/count_tokens?beta=true"])
+async def test_and_one_at_a_path_without_a_version(house, path):
+    assert house.app.explain({"model": "think"}, {}, path)["label"] == "think"
+
+
+@pytest.mark.parametrize("path", ["/key/generate", "/key/generate/realtime", "/nonsense/realtime"])
+async def test_what_is_not_served_is_not_explained(house, path):
+    with pytest.raises(ProxyError, match=f"POST {path} is not served here"):
+        house.app.explain({"model": "x"}, {}, path)
 
 
 async def test_a_model_in_the_path_is_the_one_that_is_explained(house):

@@ -570,6 +570,7 @@ async def test_a_body_arrives_whole_whatever_its_size(
         (b"no HTTP at all\r\n\r\n", ["error"]),
         (b"POST /v1/chat/completions HTTP/1.1\r\ncontent-length: -1\r\n\r\n", ["error"]),
         (b"POST /v1/messages HTTP/1.1\r\ncontent-length: -1\r\n\r\n", ["type", "error"]),
+        (b"POST /messages?beta=1 HTTP/1.1\r\ncontent-length: -1\r\n\r\n", ["type", "error"]),
         (
             b"POST /v1/messages HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nno number\r\n",
             ["type", "error"],
