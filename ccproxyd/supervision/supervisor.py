@@ -3,6 +3,9 @@
 Events come from everywhere (the wire, the kernel, a command) and are queued; `run` takes them one
 by one, with the state's timer and the heartbeat's as the only clocks. What a ready or a lost
 process means for others is not decided here: it goes to the callbacks.
+
+A process is silent only while somebody listens. If all of us were stopped together (^Z, a frozen
+container, a virtual machine that was moved), it could not beat, and is not to blame for it.
 """
 
 from __future__ import annotations
@@ -31,6 +34,8 @@ from ccproxyd.supervision.lifecycle import (
 from ccproxyd.supervision.process import Child, describe_exit
 
 HEARTBEAT_LIMIT_SECONDS: Final = 30.0
+LISTEN_SECONDS: Final = 5.0
+"""A nap; what it takes longer than this we were not there ourselves."""
 DUMP_SIGNAL: Final = signal.SIGUSR1
 """faulthandler writes the stacks of all threads on it, and of nothing that they hold."""
 _BEATING: Final = frozenset({State.READY, State.DRAINING})
@@ -123,9 +128,11 @@ class Supervised:
 
     async def _next(self) -> _Happened:
         """The next event; heartbeats move the deadline without being events."""
-        while (deadline := self._deadline()) > anyio.current_time():
-            with anyio.move_on_at(deadline):
+        while (deadline := self._deadline()) > (now := anyio.current_time()):
+            wakes = min(deadline, now + LISTEN_SECONDS) if self.state in _BEATING else deadline
+            with anyio.move_on_at(wakes):
                 return await self._queue.receive()  # type: ignore[no-any-return]
+            self._last_beat += anyio.current_time() - wakes
         late = self.life.timer is not None and self.life.timer <= anyio.current_time()
         return _Happened(Event.TIMER if late else Event.HUNG, self.child)
 

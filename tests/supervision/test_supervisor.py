@@ -161,6 +161,35 @@ async def test_a_heart_that_beats_is_never_called_hung(
         assert life.vital_signs["in_flight"] == 3
 
 
+class Clock:
+    """The loop's, which can be put forward as if nobody had been there meanwhile."""
+
+    def __init__(self) -> None:
+        self.real = anyio.current_time
+        self.ahead = 0.0
+        self.seen = anyio.Event()
+
+    def __call__(self) -> float:
+        if self.ahead:
+            self.seen.set()
+        return self.real() + self.ahead
+
+
+async def test_a_process_is_not_to_blame_for_a_time_at_which_all_of_us_were_stopped(
+    owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "LISTEN_SECONDS", 0.01)
+    monkeypatch.setattr(anyio, "current_time", clock := Clock())
+    life = life_of(OBEDIENT, owner=owner)
+    async with living(life):
+        await life.ready.wait()
+        clock.ahead = 10 * supervisor.HEARTBEAT_LIMIT_SECONDS
+        await clock.seen.wait()
+        life.want(Wanted.DOWN)
+        await life.gone.wait()
+    assert owner.story == ["ready", "withdrawn", "exited with status 0"]
+
+
 async def test_a_worker_that_drains_needs_a_heartbeat_too(
     owner: Owner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
