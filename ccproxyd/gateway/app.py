@@ -35,7 +35,7 @@ from ccproxyd.gateway.bodies import (
     unpack,
 )
 from ccproxyd.gateway.browsers import asks_leave, permission
-from ccproxyd.gateway.budgets import barred_from, check_unrouted, within_budget
+from ccproxyd.gateway.budgets import as_told, barred_from, check_unrouted, within_budget
 from ccproxyd.gateway.counts import answer_count
 from ccproxyd.gateway.estimates import IN_THREAD, estimate_for, shortfall_for
 from ccproxyd.gateway.exchange import Exchange, Send, header_pairs, in_ascii
@@ -412,13 +412,13 @@ class App:
         asked = {**body, "model": model} if model else body
         request = Request(asked, headers=headers, path=path, counter=self.counter)
         found = self.table.router.explain(request, time.monotonic())
-        is_sent = bool(found.decision.label)
-        choice = choice_for(self.table, request, found.decision) if is_sent else None
+        decision = as_told(found.decision, self.gate, self.table.models, request)
+        choice = choice_for(self.table, request, decision) if decision.label else None
         return {
-            "label": found.decision.label,
-            "model": found.decision.model,
-            "rule": found.decision.rule,
-            "reason": found.decision.reason,
+            "label": decision.label,
+            "model": decision.model,
+            "rule": decision.rule,
+            "reason": decision.reason,
             "lane": choice.lane if choice else "",
             "lane_reason": choice.reason if choice else "",
             "token_count": found.token_count,

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from attrs import evolve
+
 from ccproxyd.errors import ProxyError
 from ccproxyd.gateway.paths import counts_tokens
 from ccproxyd.routing import Decision, ModelRouter, Request
@@ -40,11 +42,21 @@ def within_budget(
         decision.label, lambda label: names_of(label, models), movable=request.is_conversation
     )
     match verdict:
-        case RouteTo(label):
-            return models.redirect(label, BUDGET, request)
+        case RouteTo(label, reason):
+            return evolve(models.redirect(label, BUDGET, request), reason=reason)
         case Rejected(reason) if not counts_tokens(request.path):
             raise BudgetUsedUpError(reason)
     return decision
+
+
+def as_told(decision: Decision, gate: Gate, models: ModelRouter, request: Request) -> Decision:
+    """What the budgets leave, for who only wants to know: a refusal is a decision as well."""
+    if not decision.label:
+        return decision
+    try:
+        return within_budget(decision, gate, models, request)
+    except BudgetUsedUpError as error:
+        return Decision("", BUDGET, "", f"refused: {error.message}", request.requested_model)
 
 
 def barred_from(decision: Decision, gate: Gate, models: ModelRouter) -> tuple[str, ...]:

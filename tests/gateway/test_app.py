@@ -1267,6 +1267,24 @@ async def test_a_decision_is_explained_with_what_every_rule_measured(house):
     assert house.sent == []
 
 
+async def test_a_used_up_budget_is_part_of_the_explanation(house):
+    house.app.gate = used_up("route:think")
+    told = house.app.explain({"model": "x"}, {}, "/v1/messages")
+    assert (told["label"], told["model"], told["rule"]) == (
+        *("think", "anthropic/claude-opus-4-8", "budget"),
+    )
+    assert told["reason"].startswith("the daily budget (5 USD) is used up until 2026-01-02")
+    assert told["lane"]
+
+
+async def test_a_request_that_a_budget_refuses_is_explained_as_refused(house):
+    house.app.gate = used_up("reject")
+    told = house.app.explain({"model": "x", **THINKING}, {}, "/v1/messages")
+    assert (told["label"], told["model"], told["rule"], told["lane"]) == ("", "", "budget", "")
+    assert told["reason"].startswith("refused: the daily budget (5 USD) is used up")
+    assert [(rule["rule"], rule["matched"]) for rule in told["rules"]] == [("ThinkingRule", True)]
+
+
 @pytest.mark.parametrize("path", ["/v1/files", "/anthropic/v1/messages"])
 async def test_what_is_passed_on_is_explained_as_that(house, path):
     told = house.app.explain({"model": "x", **THINKING}, {}, path)

@@ -34,6 +34,7 @@ def test_what_is_within_its_budget_goes_on() -> None:
 def test_a_used_up_budget_sends_a_request_elsewhere() -> None:
     found = decided(gate("route:cheap"))
     assert (found.label, found.rule, found.model) == ("cheap", "budget", "x/small")
+    assert found.reason.startswith("the daily budget of 'think' (5 USD) is used up until")
 
 
 def test_a_used_up_budget_refuses_a_request_for_good() -> None:
