@@ -169,7 +169,7 @@ def _connect(connection: socket.socket, path: Path) -> None:
     except ConnectionRefusedError:
         raise NotRunningError(f"{unreachable}: nobody listens{_IS_IT_RUNNING}") from None
     except PermissionError:
-        whose = "permission denied; only the daemon's own user and root may"
+        whose = "permission denied; only the daemon's own user and root may: try it with sudo"
         raise NotPermittedError(f"{unreachable}: {whose}") from None
     except BlockingIOError:
         raise FailedError(f"{unreachable}: it takes no more connections; it may hang") from None
