@@ -117,7 +117,7 @@ def test_a_socket_of_somebody_else_is_not_permitted(
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    with pytest.raises(NotPermittedError, match="denied; .* try it with sudo") as caught:
+    with pytest.raises(NotPermittedError, match=r"denied; .* try it with sudo") as caught:
         Client(path).call("stats")
     assert caught.value.exit_code == 4
 
