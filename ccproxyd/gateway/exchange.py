@@ -33,7 +33,8 @@ class Exchange:
     def __init__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         self.method: str = scope["method"]
         self.path: str = usual_path(scope["path"])
-        self.raw_path: str = usual_path(scope.get("raw_path", b"").decode("latin-1")) or self.path
+        raw_path: str = scope.get("raw_path", b"").decode("latin-1")
+        self.raw_path = raw_path if raw_path and self.path == scope["path"] else self.path
         self.query: str = scope.get("query_string", b"").decode("latin-1")
         self.header_pairs: Pairs = scope["headers"]
         self.headers = {

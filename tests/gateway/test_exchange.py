@@ -24,6 +24,17 @@ def test_a_path_without_its_raw_form_is_its_own():
     assert exchange.raw_path == "/v1/files"
 
 
+@pytest.mark.parametrize(
+    ("path", "raw_path", "found"),
+    [
+        ("/messages", "/%6Dessages", "/v1/messages"),
+        ("/v1/messages", "/v1/%6Dessages", "/v1/%6Dessages"),
+    ],
+)
+def test_a_path_that_has_a_usual_one_goes_on_as_that(path, raw_path, found):
+    assert Call(path=path, raw_path=raw_path).exchange().raw_path == found
+
+
 def test_what_it_says_can_be_taken_back():
     exchange = Call(headers={"content-encoding": "gzip", "x-a": "1"}).exchange()
     exchange.drop_header("content-encoding")
