@@ -9,6 +9,7 @@ permissions a browser accepts neither.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -16,6 +17,7 @@ from ccproxyd.gateway.replies import Reply
 
 _WANTED_METHOD: Final = "access-control-request-method"
 _WANTED_HEADERS: Final = "access-control-request-headers"
+_METHOD: Final = re.compile(r"[A-Za-z]{1,20}")
 _READABLE: Final = (
     (b"access-control-allow-origin", b"*"),
     (b"access-control-expose-headers", b"*"),
@@ -34,13 +36,14 @@ def asks_leave(method: str, headers: Mapping[str, str]) -> bool:
 
 
 def permission(headers: Mapping[str, str]) -> Reply:
-    """It may, with the headers that it wants to send; a star would not stand for a key's."""
-    wanted = headers.get(_WANTED_HEADERS)
+    """It may, as and with the headers that it wants to; a star would not stand for a key's."""
+    wanted, method = headers.get(_WANTED_HEADERS), headers.get(_WANTED_METHOD, "")
+    named = {"access-control-allow-methods": method} if _METHOD.fullmatch(method) else {}
     allowed = {"access-control-allow-headers": wanted} if wanted else {}
     told = {
-        "access-control-allow-methods": "GET, POST, DELETE",
         "access-control-max-age": "600",
-        "vary": "access-control-request-headers",
+        "vary": f"{_WANTED_METHOD}, {_WANTED_HEADERS}",
+        **named,
         **allowed,
     }
     return Reply(200, b"", told)

@@ -1,3 +1,5 @@
+import pytest
+
 from ccproxyd.gateway.browsers import asks_from_a_page, asks_leave, for_a_page, permission
 
 ASKS = {"origin": "null", "access-control-request-method": "DELETE"}
@@ -19,7 +21,19 @@ def test_headers_are_allowed_where_some_are_asked_for():
     wanted = {**ASKS, "access-control-request-headers": "x-api-key"}
     assert permission(wanted).headers["access-control-allow-headers"] == "x-api-key"
     assert "access-control-allow-headers" not in permission(ASKS).headers
-    assert "DELETE" in permission(ASKS).headers["access-control-allow-methods"]
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
+def test_so_is_the_method_that_is_asked_for(method):
+    told = permission({**ASKS, "access-control-request-method": method}).headers
+    assert told["access-control-allow-methods"] == method
+    assert "access-control-request-method" in told["vary"]
+
+
+@pytest.mark.parametrize("method", ["", "*", "PUT, DELETE", "PUT\tX"])
+def test_but_only_if_it_is_one(method):
+    told = permission({**ASKS, "access-control-request-method": method}).headers
+    assert "access-control-allow-methods" not in told
 
 
 def test_one_permission_stands_in_an_answer_and_only_ours():
