@@ -60,11 +60,18 @@ def run(args: Namespace) -> int:
 
 def _without_program(name: str) -> int:
     """As a shell tells them apart."""
-    if os.sep in name and Path(name).exists():
-        print_error(f"cannot run {name}: it is there, but is no program that may be run")
+    try:
+        is_there = os.sep in name and bool(Path(name).stat())
+    except (FileNotFoundError, NotADirectoryError):
+        is_there = False
+    except OSError as error:  # such as a directory on the way that one may not enter
+        print_error(f"cannot run {name}: {error.strerror}")
         return NOT_EXECUTABLE
-    print_error(f"cannot run {name}: there is no such program on the PATH")
-    return NOT_FOUND
+    if not is_there:
+        print_error(f"cannot run {name}: there is no such program on the PATH")
+        return NOT_FOUND
+    print_error(f"cannot run {name}: it is there, but is no program that may be run")
+    return NOT_EXECUTABLE
 
 
 def _warn_of_settings(variables: Variables) -> None:

@@ -135,6 +135,15 @@ def test_a_file_that_is_no_program_is_told_from_one_that_is_not_there(
     )
 
 
+def test_so_is_one_that_cannot_be_looked_for(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As in a directory that one may not enter, which keeps everybody out but root."""
+    name = home / ("x" * 300)
+    assert main(["run", "--", str(name)]) == 126
+    assert capsys.readouterr().err == f"ccproxyctl: cannot run {name}: File name too long\n"
+
+
 def test_a_program_that_cannot_be_run_is_told(path: Path, home: Path) -> None:
     broken = home / "broken"
     broken.write_text("#!/no/such/interpreter\n")
