@@ -29,6 +29,8 @@ SERVER: Final = f"ccproxyd/{__version__}"
 
 PEER: Final = "ccproxyd.peer"
 
+_AROUND: Final = len(b": \r\n")
+"""What stands between and behind a header's name and value."""
 _CREDENTIALS: Final = struct.Struct("iII")
 """struct ucred of unix(7): pid, uid, gid."""
 
@@ -87,9 +89,13 @@ class GuardedProtocol(HttpToolsProtocol):
         self._headers_bytes = 0
         self._head.start()
 
+    def on_url(self, url: bytes) -> None:
+        self._headers_bytes += len(url)
+        super().on_url(url)
+
     def on_header(self, name: bytes, value: bytes) -> None:
         """A head that came in one piece is whole before its bytes are counted."""
-        self._headers_bytes += len(name) + len(value)
+        self._headers_bytes += len(name) + len(value) + _AROUND
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:

@@ -51,8 +51,16 @@ async def test_an_endless_head_is_cut(path: Path) -> None:
         assert (await ask(path, endless)).error == ("HeadersTooLarge", 431)
 
 
-async def test_a_head_that_comes_in_one_piece_is_cut_as_well(path: Path) -> None:
-    whole = request("GET", "/ping", X="x" * 3000)
+@pytest.mark.parametrize(
+    "whole",
+    [
+        request("GET", "/ping", X="x" * 3000),
+        request("GET", "/ping?" + "x" * 3000),
+        PING.replace(b"\r\n\r\n", b"\r\n" + 600 * b"x:\r\n" + b"\r\n"),
+    ],
+    ids=["a long header", "a long address", "many headers"],
+)
+async def test_a_head_that_comes_in_one_piece_is_cut_as_well(path: Path, whole: bytes) -> None:
     async with running(path, FakeOperations(), limits=Limits(head_bytes=2000)):
         assert (await ask(path, whole)).error == ("HeadersTooLarge", 431)
 
