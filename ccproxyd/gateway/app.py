@@ -461,6 +461,8 @@ async def _answer_failure(exchange: Exchange, error: ProxyError) -> None:
     headers = {}
     if error.code == 503:
         headers["retry-after"] = "5"
+    if error.code == 426:
+        headers |= {"upgrade": "HTTP/1.1", "connection": "upgrade, close"}  # it has to say to what
     if error.code in (401, 403, 404) or isinstance(error, KeyRefusedError):
         headers["x-should-retry"] = "false"
     await exchange.reply(error_reply(error, exchange.dialect, headers))

@@ -225,6 +225,13 @@ async def test_what_is_asked_for_by_requests_is_not_talked_about(house, client, 
     assert house.finished()["failed"]
 
 
+async def test_and_its_client_is_told_what_is_spoken_there(client):
+    with pytest.raises(aiohttp.WSServerHandshakeError) as refusal:
+        await connected(client, "/v1/responses")
+    said = refusal.value.headers
+    assert (said["upgrade"], said["connection"]) == ("HTTP/1.1", "upgrade, close")
+
+
 async def test_a_model_that_nobody_serves_is_not_found(client, worker):
     assert await refused(client, "/v1/realtime?model=nobodys") == 404
     assert worker.requests == []
