@@ -27,6 +27,7 @@ from ccproxyd.gateway.auth import credentials
 from ccproxyd.gateway.bodies import (
     ClientGoneError,
     Receive,
+    check_type,
     encodings_in,
     is_form,
     is_unsaid_json,
@@ -197,6 +198,7 @@ class App:
     ) -> Plan:
         if isinstance(exchange, WebSocketExchange):
             return await self._plan_to_talk(exchange, table, report)
+        check_type(exchange.header_pairs)
         raw = await self._unpacked(exchange, await read_body(exchange.receive))
         plan = self._plan_to_route if routed else self._plan_to_pass_on
         return await plan(exchange, table, report, raw)

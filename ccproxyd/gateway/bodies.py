@@ -63,6 +63,16 @@ async def read_body(receive: Receive) -> bytes:
             return b"".join(pieces)
 
 
+def check_type(pairs: Iterable[tuple[bytes, bytes]]) -> None:
+    """A body is of one type: LiteLLM goes by the first line that says which, and we by the last.
+
+    Raises:
+        ValidationError: the lines differ.
+    """
+    if len({value for name, value in pairs if name == b"content-type"}) > 1:
+        raise ValidationError("the request has two headers 'content-type', which differ")
+
+
 def encodings_in(pairs: Iterable[tuple[bytes, bytes]]) -> tuple[str, ...]:
     """How a body was compressed, by all the lines that say so.
 

@@ -950,6 +950,18 @@ async def test_in_whichever_line_of_the_head_it_is_said(tmp_path, worker, path, 
     assert (request.body, request.header("content-encoding")) == (asking(prompt="finch"), None)
 
 
+@pytest.mark.parametrize("path", ["/v1/messages", "/anthropic/v1/messages"])
+async def test_a_body_of_two_types_is_refused(house, worker, path):
+    """Each of two readers would take it for something else."""
+    form = [("content-type", "application/x-www-form-urlencoded")]
+    headers = {"content-type": "application/json"}
+    answer = await call(path=path, headers=headers, again=form).to(house.app)
+    assert (answer.status, b"which differ" in answer.answer) == (400, True)
+    assert worker.requests == []
+    twice = [("content-type", "application/json")]
+    assert (await call(headers=headers, again=twice).to(house.app)).status == 200
+
+
 @pytest.mark.parametrize("encoding", ["Identity", "", "identity, identity"])
 async def test_what_says_that_it_is_not_compressed_is_read_as_it_is(house, encoding):
     answer = await call(headers={"content-encoding": encoding}).to(house.app)
