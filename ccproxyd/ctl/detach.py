@@ -42,9 +42,18 @@ def start_detached(args: Namespace, command: Sequence[str], client: Client) -> S
         daemon.terminate()  # ^C: what was not started to its end is not left behind
         raise
     if found is None:
-        why = _last_words(stderr) or _last_words(log, begins) or f"exit status {daemon.returncode}"
-        raise FailedError(f"cannot start ccproxyd: {why}; see: ccproxyctl check")
+        why = _last_words(stderr) or _last_words(log, begins)
+        raise FailedError(_told(why, daemon.returncode, logs))
     return found
+
+
+def _told(why: str | None, status: int, logs: Path) -> str:
+    """On a full disk the last words have no place to go to; a terminal is one."""
+    if why is None:
+        why, shows = f"exit status {status}, and no word of why in {logs}", "start"
+    else:
+        shows = "check"
+    return f"cannot start ccproxyd: {why}; see: ccproxyctl {shows}"
 
 
 def _spawn(command: Sequence[str], stderr: Path) -> subprocess.Popen[bytes]:

@@ -53,9 +53,17 @@ def take_lock(path: Path) -> int:
     except OSError as error:
         os.close(descriptor)
         raise CcproxydError(f"cannot lock {path}: {error.strerror}") from None
-    os.ftruncate(descriptor, 0)
-    os.write(descriptor, f"{os.getpid()}\n".encode())
+    _say_who(descriptor, path)
     return descriptor
+
+
+def _say_who(descriptor: int, path: Path) -> None:
+    try:
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
+    except OSError as error:  # as on a full disk, where no key could be made either
+        os.close(descriptor)
+        raise CcproxydError(f"cannot write {path}: {error.strerror}") from None
 
 
 def bind_listener(host: str, port: int) -> socket.socket:

@@ -60,13 +60,19 @@ def test_it_has_a_session_of_its_own_and_a_log(
     [
         ("echo 'ccproxyd: config.yaml: is wrong' >&2; exit 78", "config.yaml: is wrong"),
         ('echo \'{"level":"error","event":"cannot bind"}\' >> "$2"; exit 1', "cannot bind"),
-        ("exit 75", "exit status 75"),
     ],
 )
 def test_one_that_ends_at_once_says_why(logs: Path, script: str, why: str) -> None:
     with pytest.raises(FailedError) as caught:
         started(script)
     assert str(caught.value) == f"cannot start ccproxyd: {why}; see: ccproxyctl check"
+
+
+def test_one_that_ends_without_a_word_is_to_be_started_where_it_has_words(logs: Path) -> None:
+    with pytest.raises(FailedError) as caught:
+        started("exit 75")
+    why = f"exit status 75, and no word of why in {logs}"
+    assert str(caught.value) == f"cannot start ccproxyd: {why}; see: ccproxyctl start"
 
 
 def test_what_an_earlier_one_said_is_not_its_reason(logs: Path) -> None:

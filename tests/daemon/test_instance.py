@@ -67,6 +67,15 @@ def test_a_file_system_without_locks_is_not_taken_for_another_daemon(
     assert caught.value.exit_code == 1
 
 
+def test_a_full_disk_is_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "write", write)
+    with pytest.raises(CcproxydError, match=r"cannot write .*/lock: No space left on device"):
+        take_lock(tmp_path / "lock")
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
 def test_the_port_is_bound_at_the_host(host: str) -> None:
     if host == "::1" and not _has_ipv6():
