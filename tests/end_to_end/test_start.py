@@ -146,6 +146,7 @@ def test_the_demo_answers_without_keys_or_network(root: Path) -> None:
             assert answer.status_code == 200
             assert "message_stop" in "".join(answer.iter_lines())
         words = "".join(daemon.text)
+        assert [one["event"] for one in daemon.records if one["level"] == "warning"] == []
         assert "demo" in invited(daemon, words)
         assert client.headers["x-api-key"] not in words
 
