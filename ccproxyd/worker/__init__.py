@@ -17,6 +17,7 @@
     events        an error event of LiteLLM's in a stream, with what really happened
     unreadable    whether an exception is about an answer that is none
     underway      what is known of a request on its way through LiteLLM
+    transcripts   a transcription as it was asked for, out of LiteLLM's JSON
     answering     the layer on an answer's way out: tells failures, sorts headers
     standalone    the handler's own decision, in a plain `litellm --config`
     logs          nothing private leaves: one handler, two sinks, no text once requests come

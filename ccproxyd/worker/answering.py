@@ -9,8 +9,7 @@ A failure is held back until it is whole, and then told as `failures` knows it. 
 `x-ccproxy-failure` says to the gateway whose words these are. That an answer is a failure can show
 in its first bytes alone, while LiteLLM's status is 200.
 
-A transcription LiteLLM always puts into JSON: the plain text and the subtitles that a client has
-asked for, and the events of a stream, which it takes for a text. They are taken out of it again.
+A transcription may be wanted without the JSON around it (`transcripts`).
 
 LiteLLM ends a stream that broke as if it were complete. Here it keeps its error event and loses its
 end, so that the gateway and its client see a transfer that is cut.
@@ -21,11 +20,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from typing import Any, Final
 
-import orjson
-
 from ccproxyd.worker import failures
 from ccproxyd.worker.events import cleared
 from ccproxyd.worker.failures import Failure, Headers
+from ccproxyd.worker.transcripts import words_in
 from ccproxyd.worker.underway import Slot
 
 HEADER: Final = b"x-ccproxy-failure"
@@ -47,10 +45,6 @@ _NO_ANSWER: Final = 300
 """The least status of what is none: LiteLLM hands on that it is sent elsewhere."""
 _OF_THE_PROVIDER: Final = b"llm_provider-"
 _RESTORED: Final = (b"anthropic-ratelimit-", b"x-ratelimit-", b"request-id", b"x-request-id")
-
-_TEXT: Final = b"text/plain; charset=utf-8"
-_EVENTS: Final = b"text/event-stream; charset=utf-8"
-_FIRST_EVENT: Final = ("data:", "event:")
 
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
@@ -155,26 +149,6 @@ class Answering:
     def _fallbacks(self) -> Iterator[tuple[bytes, bytes]]:
         if count := self._slot.failed_fallbacks:
             yield FAILED_FALLBACKS, str(count).encode()
-
-
-def words_in(raw: bytes, wanted: Slot) -> tuple[bytes, bytes] | None:
-    """The type and the bytes of what a transcription says, if they are wanted and there.
-
-    A model that does not stream answers in one piece, as it does where no stream is asked for.
-
-    >>> words_in(b'{"text": "Hello", "usage": null}', Slot(wants_text=True))
-    (b'text/plain; charset=utf-8', b'Hello')
-    """
-    try:
-        said = orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        return None
-    text = said.get("text") if isinstance(said, dict) else None
-    if not isinstance(text, str):
-        return None
-    if wanted.wants_events and text.startswith(_FIRST_EVENT):
-        return _EVENTS, text.encode("utf-8", "replace")
-    return (_TEXT, text.encode("utf-8", "replace")) if wanted.wants_text else None
 
 
 def _kind(headers: Headers) -> bytes:

@@ -94,6 +94,12 @@ async def test_a_stream_that_has_said_why_it_ends_is_whole(litellm, model, event
     assert ended == {"stop"}
 
 
+def overloaded(ended):
+    """The status in which a stream has ended, and whether it says what the provider said."""
+    told = ended.__cause__ or ended.__context__ or ended
+    return told.status_code, "Overloaded" in str(told)
+
+
 UNREADABLE = "the provider's answer is none that LiteLLM can read"
 
 
@@ -200,8 +206,7 @@ async def test_an_error_in_anthropics_stream_has_the_status_of_its_type(
 ):
     async with MockProvider() as provider:
         ended = await streamed(litellm, provider, CLAUDE, f"events=8;error={event};type={kind}")
-    told = ended.__cause__ or ended.__context__ or ended
-    assert (told.status_code, "Overloaded" in str(told)) == (status, True)
+    assert overloaded(ended) == (status, True)
 
 
 @pytest.mark.parametrize("error", [{}, {"error": {"type": "api_error"}}])
@@ -218,8 +223,7 @@ async def test_an_error_in_the_stream_of_others_has_its_status_and_its_words(
 ):
     async with MockProvider() as provider:
         ended = await streamed(litellm, provider, model, f"events=8;error={event}")
-    told = ended.__cause__ or ended.__context__ or ended
-    assert (told.status_code, "Overloaded" in str(told)) == (status, True)
+    assert overloaded(ended) == (status, True)
 
 
 CALL = {"id": "t1", "type": "function", "function": {"name": "read", "arguments": ""}}
