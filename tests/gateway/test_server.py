@@ -621,16 +621,22 @@ async def test_a_request_that_would_like_http_2_is_answered_as_any_other(
     assert worker.requests[0].body == body
 
 
+async def answered(listener, asked):
+    """All that comes back on a connection that the server closes."""
+    async with asyncio.timeout(PATIENCE):
+        reader, writer = await asyncio.open_connection(*listener.getsockname())
+        writer.write(asked)
+        told = await reader.read()
+        writer.close()
+    return told
+
+
 async def test_and_its_connection_is_closed_where_it_asks_for_that(
     inside, listener, worker, config_dir
 ):
     await inside.serving(config_dir, worker)
     asked = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade, close\r\nupgrade: h2c\r\n\r\n"
-    async with asyncio.timeout(PATIENCE):
-        reader, writer = await asyncio.open_connection(*listener.getsockname())
-        writer.write(asked)
-        assert (await reader.read()).startswith(b"HTTP/1.1 200")
-        writer.close()
+    assert (await answered(listener, asked)).startswith(b"HTTP/1.1 200")
 
 
 LIKES_HTTP_2 = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n"
@@ -643,11 +649,8 @@ async def test_so_is_each_of_very_many_in_one_piece(
     await inside.serving(config_dir, worker)
     count = sys.getrecursionlimit() + 1
     last = LIKES_HTTP_2.replace(b"upgrade\r", b"upgrade, close\r")
-    async with asyncio.timeout(PATIENCE):
-        reader, writer = await asyncio.open_connection(*listener.getsockname())
-        writer.write((count - 1) * LIKES_HTTP_2 + last)
-        assert (await reader.read()).count(b"HTTP/1.1 200") == count
-        writer.close()
+    told = await answered(listener, (count - 1) * LIKES_HTTP_2 + last)
+    assert told.count(b"HTTP/1.1 200") == count
     assert caplog.messages == []
 
 
@@ -656,11 +659,8 @@ async def test_one_in_http_1_0_is_answered_in_that(inside, listener, worker, con
     await inside.serving(config_dir, worker)
     body = asking()
     head, _, _ = on_the_wire(body).replace(b"HTTP/1.1", b"HTTP/1.0").partition(b"\r\n\r\n")
-    async with asyncio.timeout(PATIENCE):
-        reader, writer = await asyncio.open_connection(*listener.getsockname())
-        writer.write(head + b"\r\n" + UPGRADE + b"upgrade: h2c\r\n\r\n" + body)
-        assert b"\r\nconnection: close\r\n" in await reader.read()
-        writer.close()
+    asked = head + b"\r\n" + UPGRADE + b"upgrade: h2c\r\n\r\n" + body
+    assert b"\r\nconnection: close\r\n" in await answered(listener, asked)
     assert worker.requests[0].body == body
 
 
